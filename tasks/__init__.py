@@ -1,0 +1,1 @@
+"""What a developer asks for, made from the model and the index."""
