@@ -1,12 +1,14 @@
-"""The errors callers may meet: one small tree, each message one sentence that says what was wrong and what would be right.
+"""The errors callers may meet, in one small tree.
 
-    CodebyteError
-    |- ConfigError      a setting that cannot work
-    |- CheckpointError  a file or folder that is not a usable checkpoint
-    |- CorpusError      training data that is missing, empty or damaged
-    |- RepoError        a repository that cannot be opened or read
-    |- StaleIndexError  an index that no longer fits its model or its files
-    `- InputError       any other input that cannot be used (a file, a position, a request)
+Each message is one sentence: what was wrong, with the value, and what would be right.
+
+CodebyteError
+|- ConfigError      a setting that cannot work
+|- CheckpointError  a file or folder that is not a usable checkpoint
+|- CorpusError      training data that is missing, empty or damaged
+|- RepoError        a repository that cannot be opened or read
+|- StaleIndexError  an index that no longer fits its model or its files
+`- InputError       any other input that cannot be used (a file, a position, a request)
 """
 
 

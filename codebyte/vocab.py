@@ -1,6 +1,7 @@
 """The ids a model reads and writes: 0 to 255 are the bytes themselves, specials come after.
 
-Text can never spell a special. Specials are never sampled into output; EOT ends it. PAD is a mask: NUL is data.
+Text can never spell a special. Specials are never sampled into output; EOT ends it. PAD is a mask:
+NUL is data.
 """
 
 NUM_BYTES = 256
