@@ -166,7 +166,9 @@ def _read_config(path: Path) -> dict[str, Any]:
         data = json.loads(text) if len(text) <= _CONFIG_BYTES else None
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(foreign) from error
-    version = data.get("format") if isinstance(data, dict) else None
+    if not isinstance(data, dict):
+        raise CheckpointError(foreign)
+    version = data.get("format")
     if isinstance(version, int) and version > FORMAT:
         raise CheckpointError(
             f"{path} has format {version}, newer than the {FORMAT} this codebyte reads; "
@@ -174,7 +176,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         )
     if version != FORMAT or not isinstance(data.get("model"), dict):
         raise CheckpointError(foreign)
-    return dict(data)
+    return data
 
 
 def _model_config(data: dict[str, Any], path: Path) -> ModelConfig:
