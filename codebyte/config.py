@@ -1,0 +1,225 @@
+"""The settings of a model, of its training and of sampling, as frozen values; and the presets by name."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from codebyte.errors import ConfigError
+from codebyte.vocab import VOCAB_SIZE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LevelConfig:
+    """One level of the hierarchy: a stack of blocks over places (bytes, patches, patches of patches)."""
+
+    dim: int = 192  # width
+    encoder_layers: int = 0  # blocks below the level above; the topmost level has none
+    layers: int = 2  # blocks above it (the decoder); at the topmost level, the whole trunk
+    mixing: str = "attention"  # how places see earlier ones: "attention" or "conv"
+    pattern: str = "full"  # of attention: "full" or "window"
+    window: int = 64  # places seen by window attention, the own one included
+    head_dim: int = 64  # width of an attention head
+    heads: int = 0  # attention heads; 0: as many as fill dim
+    ff_mult: int = 4  # hidden width of the feed-forward layer over dim
+    attn_dropout: float = 0.0  # share of attention weights left out in training
+    ff_dropout: float = 0.0  # share of the feed-forward layer's hidden values left out in training
+    patch_size: int = 8  # places of this level in one of the level above (upper bound if by word)
+
+    def __post_init__(self) -> None:
+        for name in ("dim", "head_dim", "ff_mult", "patch_size", "window"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} {getattr(self, name)} must be at least 1")
+        if self.layers < 1 or self.encoder_layers < 0:
+            raise ConfigError(
+                f"layers {self.layers} must be at least 1 and encoder_layers {self.encoder_layers} at least 0"
+            )
+        if self.mixing not in ("attention", "conv"):
+            raise ConfigError(f"mixing {self.mixing!r} must be 'attention' or 'conv'")
+        if self.pattern not in ("full", "window"):
+            raise ConfigError(f"pattern {self.pattern!r} must be 'full' or 'window'")
+        if self.heads < 0:
+            raise ConfigError(f"heads {self.heads} must not be negative")
+        for name in ("attn_dropout", "ff_dropout"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ConfigError(f"{name} {getattr(self, name)} must be at least 0 and below 1")
+        if self.mixing == "attention" and not self.heads and self.dim % self.head_dim:
+            raise ConfigError(f"head_dim {self.head_dim} must divide dim {self.dim}")
+        if self.mixing == "attention" and self.head_dim % 2:
+            raise ConfigError(f"head_dim {self.head_dim} must be even for rotary positions")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """The shape of a Megabyte; written into every checkpoint and enough to rebuild it."""
+
+    levels: tuple[LevelConfig, ...]  # finest (bytes) first
+    wiring: str = "context"  # "context": byte layers see across patches; "paper": Yu et al. 2023
+    patching: str = "word"  # borders of the first level's patches: "word" or "fixed"
+    context: int = 4096  # bytes in a training row; longer inputs go by overlapping windows
+    vocab_size: int = VOCAB_SIZE
+    ngrams: tuple[int, ...] = ()  # lengths in bytes of the hashed n-grams embedded at each byte
+    ngram_buckets: int = 16384  # rows of each n-gram table
+    ngram_dim: int = 128  # width of the n-gram tables
+    matches: tuple[int, ...] = ()  # n: show what followed the last n bytes when they stood before
+    softcap: float = 0.0  # logits are bounded to +-softcap by tanh; 0 turns it off
+
+    def __post_init__(self) -> None:
+        if not self.levels:
+            raise ConfigError("levels () must hold at least one LevelConfig")
+        if self.wiring not in ("context", "paper"):
+            raise ConfigError(f"wiring {self.wiring!r} must be 'context' or 'paper'")
+        if self.patching not in ("word", "fixed"):
+            raise ConfigError(f"patching {self.patching!r} must be 'word' or 'fixed'")
+        if self.levels[-1].encoder_layers:
+            raise ConfigError(
+                f"encoder_layers {self.levels[-1].encoder_layers} of the topmost level must be 0"
+            )
+        if self.context < 1 or self.vocab_size < 2:
+            raise ConfigError(
+                f"context {self.context} and vocab_size {self.vocab_size} are too small"
+            )
+        for name in ("ngrams", "matches"):
+            lengths = getattr(self, name)
+            if any(n < 2 or n > 64 for n in lengths) or len(set(lengths)) != len(lengths):
+                raise ConfigError(f"{name} {lengths} must be distinct lengths from 2 to 64")
+        if self.wiring == "paper" and (self.patching == "word" or self.ngrams or self.matches):
+            raise ConfigError("wiring 'paper' needs patching 'fixed', no ngrams and no matches")
+        if self.wiring == "paper" and any(
+            level.mixing != "attention" or level.pattern != "full" or level.encoder_layers
+            for level in self.levels
+        ):
+            raise ConfigError(
+                "wiring 'paper' needs full attention and no encoder_layers at every level"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """Gives the settings as plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "ModelConfig":
+        """Rebuilds the settings from `to_json`'s values.
+
+        Raises:
+            ConfigError: for unknown or missing settings, or values out of range.
+        """
+        try:
+            values = dict(data)
+            values["levels"] = tuple(LevelConfig(**level) for level in values["levels"])
+            for name in ("ngrams", "matches"):
+                values[name] = tuple(int(n) for n in values.get(name, ()))
+            return cls(**values)
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            known = ", ".join(entry.name for entry in fields(cls))
+            raise ConfigError(
+                f"model settings not understood ({error}); known are: {known}"
+            ) from error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """How a model is trained. Sizes are in bytes, times in steps."""
+
+    steps: int = 1000
+    rows: int = 8  # rows in one global batch
+    length: int = 4096  # bytes in a row
+    accumulate: int = 1  # parts that a global batch is computed in
+    warmup: int = 40  # steps of linear warm-up
+    decay: float = 0.4  # share of the steps in which the rates fall linearly to zero
+    matrix_rate: float = 0.02  # of Muon, for the blocks' matrices
+    table_rate: float = 0.01  # of AdamW, for embeddings and n-gram tables
+    other_rate: float = 0.004  # of AdamW, for the head and all vectors
+    weight_decay: float = 0.02
+    clip: float = 1.0  # largest norm of the whole gradient
+    fim_rate: float = 0.5  # share of rows rearranged for fill-in-the-middle
+    path_rate: float = 0.3  # share of documents that carry their path
+    seed: int = 1
+    validate_every: int = 200  # steps
+    validate_rows: int = 16
+    save_every: float = 240.0  # seconds between checkpoints
+    compile: bool = False  # torch.compile the step
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "rows", "length", "accumulate", "validate_every", "validate_rows"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} {getattr(self, name)} must be at least 1")
+        if self.rows % self.accumulate:
+            raise ConfigError(f"accumulate {self.accumulate} must divide rows {self.rows}")
+        for name in ("decay", "fim_rate", "path_rate"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f"{name} {getattr(self, name)} must be from 0 to 1")
+        for name in ("matrix_rate", "table_rate", "other_rate", "clip", "save_every"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} {getattr(self, name)} must be above 0")
+        if self.warmup < 0 or self.weight_decay < 0:
+            raise ConfigError(
+                f"warmup {self.warmup} and weight_decay {self.weight_decay} must not be negative"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplingParams:
+    """How the next byte is chosen and when to stop."""
+
+    max_new_bytes: int = 256
+    temperature: float = 0.0  # 0 is greedy
+    top_k: int = 0  # keep the k likeliest bytes; 0 keeps all
+    top_p: float = 1.0  # keep the likeliest bytes that make up this share
+    seed: int | None = None
+    stop: tuple[bytes, ...] = field(default=())  # ends before the first of these; not in the output
+
+    def __post_init__(self) -> None:
+        if self.max_new_bytes < 0:
+            raise ConfigError(f"max_new_bytes {self.max_new_bytes} must not be negative")
+        if not 0.0 <= self.temperature <= 100.0:
+            raise ConfigError(f"temperature {self.temperature} must be from 0 to 100")
+        if self.top_k < 0:
+            raise ConfigError(f"top_k {self.top_k} must not be negative")
+        if not 0.0 < self.top_p <= 1.0:
+            raise ConfigError(f"top_p {self.top_p} must be above 0 and at most 1")
+        if any(not text for text in self.stop):
+            raise ConfigError("stop b'' must not be empty")
+
+
+def _preset(
+    local: int,
+    trunk: int,
+    depth: int,
+    *,
+    context: int,
+    decoder: int = 1,
+    buckets: int = 16384,
+    ngram_dim: int = 128,
+) -> ModelConfig:
+    return ModelConfig(
+        levels=(
+            LevelConfig(dim=local, encoder_layers=1, layers=decoder, mixing="conv", patch_size=16),
+            LevelConfig(dim=trunk, layers=depth, head_dim=64),
+        ),
+        context=context,
+        ngrams=(2, 3, 4, 6, 8),
+        ngram_buckets=buckets,
+        ngram_dim=ngram_dim,
+        matches=(4, 8, 16),
+    )
+
+
+PRESETS: dict[str, ModelConfig] = {
+    # for tests: every kind of part, no size
+    "tiny": ModelConfig(
+        levels=(
+            LevelConfig(dim=32, encoder_layers=1, layers=1, mixing="conv", patch_size=8),
+            LevelConfig(dim=32, layers=2, head_dim=16),
+        ),
+        context=128,
+        ngrams=(2, 3),
+        ngram_buckets=64,
+        ngram_dim=16,
+        matches=(4,),
+    ),
+    # the packaged model: two CPU cores, an hour or a few
+    "small": _preset(128, 192, 6, context=4096, decoder=2),
+    # one GPU and larger; the figures are in docs/model.md
+    "base": _preset(512, 768, 12, context=8192, decoder=3, buckets=65536, ngram_dim=256),
+    "large": _preset(768, 1536, 24, context=16384, decoder=4, buckets=131072, ngram_dim=384),
+}

@@ -1,0 +1,267 @@
+"""Training: the loop, validation in bits per byte, and runs that stop and go on as if they had not.
+
+A run is a folder:
+
+    latest/           checkpoint (loads with codebyte.load), optimizer.safetensors and run.json
+    before-decay/     the same, from the last step at full rate: training can go on from here
+    metrics.jsonl     one line a step, and one a validation
+    tensorboard/, curve.png
+"""
+
+import json
+import math
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from codebyte import checkpoint, parallel
+from codebyte.config import ModelConfig, TrainConfig
+from codebyte.corpus import Corpus
+from codebyte.device import pick_device, training_dtype
+from codebyte.errors import CheckpointError, ConfigError
+from codebyte.megabyte import Megabyte
+from codebyte.optim import build_optimizers, decay_start, rate_at, set_rates
+from codebyte.progress import Progress
+from codebyte.vocab import PAD
+
+Optimizers = list[torch.optim.Optimizer]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainResult:
+    """What a call of `train` came to."""
+
+    step: int  # steps done in all
+    finished: bool  # False if it was interrupted
+    bits_per_byte: float  # last validation; NaN if there was none
+
+
+def train(
+    corpus: Corpus,
+    out: str | os.PathLike[str],
+    model: Megabyte | ModelConfig,
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    device: str | None = None,
+) -> TrainResult:
+    """Trains a model into the folder `out`; Ctrl-C saves and returns.
+
+    Resumed, it gives the same losses as if it had never stopped: batches are a function of the step, and
+    weights and optimizer are restored exactly. Under torchrun every process calls it with the same arguments.
+
+    Args:
+        corpus: what to train and validate on.
+        out: the run's folder.
+        model: a model to go on from, or the shape of a new one; not used when resuming.
+        config: how; when resuming, the number of steps and the decay may differ from before.
+        resume: go on from `out`/latest.
+        device: None picks one.
+
+    Raises:
+        ConfigError: if `out` holds a run already and `resume` is False.
+        CheckpointError: if there is nothing to resume, or it is damaged.
+    """
+    rank, world = parallel.join()
+    folder, place = Path(out), pick_device(device)
+    torch.manual_seed(config.seed)
+    latest = folder / "latest"
+    if resume:
+        network = checkpoint.load(latest, place)
+    elif latest.exists():
+        raise ConfigError(f"{folder} holds a run already; resume it or name another folder")
+    else:
+        network = (Megabyte(model) if isinstance(model, ModelConfig) else model).to(place)
+    if config.rows % (world * config.accumulate):
+        raise ConfigError(
+            f"rows {config.rows} must be a multiple of processes {world} times accumulate {config.accumulate}"
+        )
+    network.train()
+    optimizers = build_optimizers(network, config)
+    step = _restore(latest, network, optimizers) if resume else 0
+    run = _Run(corpus, network, optimizers, config, place, rank, world)
+    with Progress(folder, config, step, shown=rank == 0) as progress, _interruptible() as stopped:
+        saved_at, bits = time.monotonic(), math.nan
+        while step < config.steps and not _any(stopped(), place):
+            if step == decay_start(config) and step > 0 and rank == 0:
+                _save(folder / "before-decay", network, optimizers, step, config)
+            progress.step(step, run.step(step), rate_at(step, config))
+            step += 1
+            if step % config.validate_every == 0 or step == config.steps:
+                bits = run.validate()
+                progress.validation(step, bits, run.sample() if rank == 0 else "")
+            if time.monotonic() - saved_at > config.save_every and rank == 0:
+                _save(latest, network, optimizers, step, config)
+                saved_at = time.monotonic()
+        if rank == 0:
+            _save(latest, network, optimizers, step, config)
+    parallel.leave()
+    return TrainResult(step=step, finished=step == config.steps, bits_per_byte=bits)
+
+
+class _Run:
+    def __init__(
+        self,
+        corpus: Corpus,
+        model: Megabyte,
+        optimizers: Optimizers,
+        config: TrainConfig,
+        device: torch.device,
+        rank: int,
+        world: int,
+    ) -> None:
+        self.corpus, self.model, self.optimizers = corpus, model, optimizers
+        self.config, self.device, self.rank, self.world = config, device, rank, world
+        self.dtype = training_dtype(device)
+        self.losses = torch.compile(model.losses, dynamic=True) if config.compile else model.losses
+
+    def _rows(self, split: str, step: int, rows: int, **rates: float) -> Tensor:
+        batch = self.corpus.batch(
+            split,
+            step,
+            seed=self.config.seed,
+            rows=rows // self.world,
+            length=self.config.length,
+            rank=self.rank,
+            world=self.world,
+            **rates,
+        )
+        return torch.from_numpy(batch.astype("int64")).to(self.device)
+
+    def _nats(self, ids: Tensor) -> Tensor:
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            return self.losses(ids).sum()
+
+    def step(self, step: int) -> tuple[float, int]:
+        """One optimizer step; gives the loss in bits per byte and the bytes it was over."""
+        config = self.config
+        rates = {"fim_rate": config.fim_rate, "path_rate": config.path_rate}
+        ids = self._rows("train", step, config.rows, **rates)
+        count = parallel.add_up((ids != PAD).sum())
+        nats = torch.zeros((), device=self.device)
+        for part in ids.chunk(config.accumulate):
+            loss = self._nats(part)
+            (loss / count).backward()
+            nats += loss.detach()
+        parameters = list(self.model.parameters())
+        parallel.add_up_gradients(parameters)
+        torch.nn.utils.clip_grad_norm_(parameters, config.clip)
+        set_rates(self.optimizers, rate_at(step, config))
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=False)
+        return float(parallel.add_up(nats) / count / math.log(2)), int(count)
+
+    @torch.no_grad()
+    def validate(self) -> float:
+        """Bits per byte over the same rows of the validation split each time."""
+        totals = torch.zeros(2, dtype=torch.float64, device=self.device)
+        self.model.eval()
+        for part in range(math.ceil(self.config.validate_rows / self.config.rows)):
+            ids = self._rows("valid", part, self.config.rows)
+            totals += torch.stack([self._nats(ids).double(), (ids < 256).sum().double()])
+        self.model.train()
+        nats, count = parallel.add_up(totals).tolist()
+        return nats / max(count, 1) / math.log(2)
+
+    @torch.no_grad()
+    def sample(self, length: int = 120) -> str:
+        """What the model writes after "def "."""
+        state = self.model.init_state()
+        out = list(b"def ")
+        self.model.step(torch.tensor([out]), state)
+        generator = torch.Generator().manual_seed(self.config.seed)
+        for _ in range(length):
+            chances = (state.logits[:, :256] / 0.7).softmax(dim=-1)
+            out.append(int(torch.multinomial(chances, 1, generator=generator)))
+            self.model.step(torch.tensor([out[-1:]]), state)
+        return bytes(out).decode("utf-8", "replace")
+
+
+def _any(here: bool, device: torch.device) -> bool:
+    """Whether any process was interrupted, so that all stop at the same step."""
+    return bool(parallel.add_up(torch.tensor(int(here), device=device)))
+
+
+@contextmanager
+def _interruptible() -> Iterator[Any]:
+    """Turns the first Ctrl-C (or SIGTERM) into an answer of the function given; the second one acts."""
+    asked = False
+
+    def ask(signum: int, frame: object) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    try:
+        before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: the caller's business
+        before = {}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _named(
+    model: Megabyte, optimizers: Optimizers
+) -> Iterator[tuple[str, torch.optim.Optimizer, Tensor]]:
+    names = {p: name for name, p in model.named_parameters()}
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                yield names[p], optimizer, p
+
+
+def _save(
+    folder: Path, model: Megabyte, optimizers: Optimizers, step: int, config: TrainConfig
+) -> None:
+    """Writes beside the folder, then puts the new one in its place."""
+    fresh = folder.with_name(folder.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    checkpoint.save(model, fresh, training={"step": step, "config": asdict(config)})
+    tensors = {
+        f"{name}/{key}": torch.as_tensor(value).cpu().contiguous()
+        for name, optimizer, p in _named(model, optimizers)
+        for key, value in optimizer.state[p].items()
+    }
+    save_file(tensors, fresh / "optimizer.safetensors")
+    (fresh / "run.json").write_text(json.dumps({"step": step}) + "\n")
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    fresh.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _restore(folder: Path, model: Megabyte, optimizers: Optimizers) -> int:
+    """Restores the optimizers; gives the number of steps done."""
+    try:
+        tensors = load_file(folder / "optimizer.safetensors", device=str(model.device))
+        step = int(json.loads((folder / "run.json").read_text())["step"])
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise CheckpointError(f"{folder} cannot be resumed ({error}); start a new run") from error
+    for name, optimizer, p in _named(model, optimizers):
+        keys = [key for key in tensors if key.rsplit("/", 1)[0] == name]
+        for key in keys:
+            value = tensors[key]
+            optimizer.state[p][key.rsplit("/", 1)[1]] = value.cpu() if value.ndim == 0 else value
+    return step
+
+
+def with_steps(config: TrainConfig, num_bytes: int) -> TrainConfig:
+    """The same settings with as many steps as it takes to see `num_bytes`."""
+    return replace(config, steps=max(1, num_bytes // (config.rows * config.length)))

@@ -1,0 +1,157 @@
+"""Trains a model on repositories: python train_code.py REPO_OR_URL... --preset small --out runs/small
+
+Clones or opens each source, writes a deduplicated corpus into the run's folder, trains, and leaves a
+checkpoint in OUT/latest that every codebyte command takes by --checkpoint. Ctrl-C saves; --resume goes on
+with the same losses as if it had never stopped. `torchrun --nproc-per-node N train_code.py ...` shares
+each batch among N processes.
+"""
+
+import argparse
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from codebyte.corpus import Corpus
+
+DEFAULT_STEPS = 1000
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="train_code.py", description="Train a codebyte model on the bytes of repositories."
+    )
+    parser.add_argument(
+        "sources", nargs="*", metavar="REPO_OR_URL", help="git repositories, folders, files or URLs"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--preset", default="small", help="shape of a new model (default: small)")
+    parser.add_argument(
+        "--checkpoint",
+        metavar="PATH",
+        help="go on from this model instead of a new one ('packaged' for the one that is built in)",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--steps", type=int, default=DEFAULT_STEPS, help="optimizer steps in all")
+    parser.add_argument("--rows", type=int, default=8, help="rows in a batch (default: 8)")
+    parser.add_argument("--length", type=int, help="bytes in a row (default: the model's context)")
+    parser.add_argument(
+        "--accumulate", type=int, default=1, help="compute a batch in so many parts"
+    )
+    parser.add_argument(
+        "--decay", type=float, default=0.4, help="share of the steps at falling rates"
+    )
+    parser.add_argument("--rate", type=float, default=1.0, help="all learning rates times this")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--revision", help="branch, tag or commit to read (default: HEAD)")
+    parser.add_argument(
+        "--valid",
+        action="append",
+        metavar="NAME",
+        help="hold this repository out for validation (default: chosen by a hash)",
+    )
+    parser.add_argument("--cache", type=Path, help="where clones of URLs are kept")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the step")
+    parser.add_argument("--threads", type=int, help="CPU threads of each process (default: all)")
+    parser.add_argument("--device", help="cpu, cuda, ... (default: the fastest here)")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; gives the exit code: 0 done, 1 an error in one line, 130 interrupted."""
+    args = build_parser().parse_args(arguments)
+    from codebyte.errors import CodebyteError
+
+    try:
+        return _train(args)
+    except CodebyteError as error:
+        print(f"train_code.py: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("train_code.py: interrupted before training began; nothing was kept", file=sys.stderr)
+        return 130
+
+
+def _train(args: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    import torch
+
+    from codebyte.checkpoint import load
+    from codebyte.config import PRESETS, TrainConfig
+    from codebyte.errors import ConfigError
+    from codebyte.memory import keep_freed_memory
+    from codebyte.training import train
+
+    keep_freed_memory()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    if args.preset not in PRESETS:
+        raise ConfigError(f"preset {args.preset!r} is not one of: {', '.join(PRESETS)}")
+    model = PRESETS[args.preset]
+    start = None
+    if args.checkpoint is not None and not args.resume:
+        start = load(None if args.checkpoint == "packaged" else args.checkpoint, args.device)
+        model = start.config
+    elif args.resume:
+        model = load(args.out / "latest", "cpu").config
+    full = TrainConfig()
+    config = replace(
+        full,
+        steps=args.steps,
+        rows=args.rows,
+        length=args.length or model.context,
+        accumulate=args.accumulate,
+        decay=args.decay,
+        matrix_rate=full.matrix_rate * args.rate,
+        table_rate=full.table_rate * args.rate,
+        other_rate=full.other_rate * args.rate,
+        seed=args.seed,
+        compile=args.compile,
+    )
+    corpus = _corpus(args)
+    result = train(corpus, args.out, start or model, config, resume=args.resume, device=args.device)
+    if int(os.environ.get("RANK", "0")) == 0:
+        how = "done" if result.finished else "interrupted; --resume goes on"
+        print(f"{how} after {result.step} steps: {args.out / 'latest'}")
+    return 0 if result.finished else 130
+
+
+def _corpus(args: argparse.Namespace) -> "Corpus":
+    """The run's corpus: written from the sources, or the one that is there when resuming."""
+    import time
+
+    from codebyte.corpus import Corpus, write_corpus
+    from codebyte.errors import ConfigError
+    from codebyte.indexer.filters import format_skips
+    from codebyte.indexer.repo import documents
+
+    folder = args.out / "corpus"
+    if args.resume:
+        return Corpus(folder)
+    if (args.out / "latest").exists():
+        raise ConfigError(f"{args.out} holds a run already; --resume it or name another folder")
+    if int(os.environ.get("RANK", "0")):  # the first process writes, the others wait for it
+        while not (folder / "corpus.json").exists():
+            time.sleep(0.2)
+        return Corpus(folder)
+    skips: Counter[str] = Counter()
+    failures: dict[str, str] = {}
+    sources = documents(
+        args.sources, revision=args.revision, cache=args.cache, skips=skips, failures=failures
+    )
+    info = write_corpus(sources, folder, valid=args.valid, skips=skips, failures=failures)
+    for source, problem in failures.items():
+        print(f"left out: {source}: {problem}", file=sys.stderr)
+    print(f"{format_skips(skips)}", file=sys.stderr)
+    for split in ("train", "valid"):
+        part = info[split]
+        print(f"{split}: {part['documents']} files, {part['bytes'] / 1e6:.2f} MB", file=sys.stderr)
+    return Corpus(folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
