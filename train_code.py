@@ -1,9 +1,9 @@
-"""Trains a model on repositories: python train_code.py REPO_OR_URL... --preset small --out runs/small
+"""Train a model: python train_code.py REPO_OR_URL... --preset small --out runs/small.
 
-Clones or opens each source, writes a deduplicated corpus into the run's folder, trains, and leaves a
-checkpoint in OUT/latest that every codebyte command takes by --checkpoint. Ctrl-C saves; --resume goes on
-with the same losses as if it had never stopped. `torchrun --nproc-per-node N train_code.py ...` shares
-each batch among N processes.
+Clones or opens each source, writes a deduplicated corpus into the run's folder, trains, and leaves
+a checkpoint in OUT/latest that every codebyte command takes by --checkpoint. Ctrl-C saves; --resume
+goes on with the same losses as if it had never stopped. `torchrun --nproc-per-node N train_code.py
+...` shares each batch among N processes.
 """
 
 import argparse

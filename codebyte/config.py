@@ -1,4 +1,4 @@
-"""The settings of a model, of its training and of sampling, as frozen values; and the presets by name."""
+"""The settings of a model, of its training and of sampling; and the presets by name."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -10,7 +10,7 @@ from codebyte.vocab import VOCAB_SIZE
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LevelConfig:
-    """One level of the hierarchy: a stack of blocks over places (bytes, patches, patches of patches)."""
+    """One level of the hierarchy: blocks over places (bytes, patches, patches of patches)."""
 
     dim: int = 192  # width
     encoder_layers: int = 0  # blocks below the level above; the topmost level has none

@@ -1,12 +1,13 @@
 """Levels over levels: bytes below, patches above, each byte seeing all that came before it.
 
-Unlike the paper's (see paper.py), the byte level here is not cut at patch borders: its layers run over the
-whole row, a patch is read from the byte layers at its border, and its state is given to every byte from
-that border until the next (SpaceByte, arXiv:2404.14408; H-Net, arXiv:2507.07955).
+Unlike the paper's (see paper.py), the byte level here is not cut at patch borders: its layers run
+over the whole row, a patch is read from the byte layers at its border, and its state is given to
+every byte from that border until the next (SpaceByte, arXiv:2404.14408; H-Net, arXiv:2507.07955).
 
     ids -> ByteInputs -> encoder -> borders -> the level above -> decoder -> logits
 
-Axes: b batch, r rows, n places, k patches, d width of this level, g width of the level above, v vocabulary.
+Axes: b batch, r rows, n places, k patches, d width of this level, g width of the level above, v
+vocabulary.
 """
 
 from dataclasses import dataclass
@@ -68,7 +69,8 @@ class Level(nn.Module):
 
         Args:
             x: (b, n, d).
-            natural: (b, n) bool, where patches should end; None lets them end every patch_size places.
+            natural: (b, n) bool, where patches should end; None lets them end every patch_size
+            places.
         """
         x = self.encoder(x)
         if self.above is not None:

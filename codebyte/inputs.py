@@ -1,7 +1,8 @@
-"""What the model knows of a byte before any layer: itself, the n-grams it ends, and what followed before.
+"""What the model knows of a byte before any layer: itself, its n-grams, and what followed before.
 
-N-grams are hashed into tables (BLT, arXiv:2412.09871). A match looks up where the last n ids stood before
-in the same row and shows which id followed there: copying, which code is full of, needs no attention.
+N-grams are hashed into tables (BLT, arXiv:2412.09871). A match looks up where the last n ids stood
+before in the same row and shows which id followed there: copying, which code is full of, needs no
+attention.
 Both depend on earlier ids only.
 
 Axes: b batch, r rows, t places, n new places, d width.

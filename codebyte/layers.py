@@ -1,13 +1,13 @@
 """The parts that every level is made of: blocks of attention or convolution, and their caches.
 
-Each part has `forward(x)` for a whole sequence and `step(x, cache, rows)` for n more places of some rows
-of a batch; fed the same sequence, in any portions, the two give the same values.
+Each part has `forward(x)` for a whole sequence and `step(x, cache, rows)` for n more places of some
+rows of a batch; fed the same sequence, in any portions, the two give the same values.
 
-Axes: b batch, r rows of a batch, n places, d width, h heads, c width of a head, s places in a cache.
+Axes: b batch, r rows of a batch, n places, d width, h heads, c width of a head, s places in a
+cache.
 """
 
 from collections.abc import Sequence
-
 from typing import Any
 
 import torch
@@ -50,8 +50,8 @@ def rotate(x: Tensor, positions: Tensor) -> Tensor:
 class KVCache:
     """Keys and values of the places seen so far; grows by doubling.
 
-    Copies made by `snapshot` share the storage: a place once written is only overwritten after going back
-    to before it.
+    Copies made by `snapshot` share the storage: a place once written is only overwritten after
+    going back to before it.
     """
 
     def __init__(self, batch: int) -> None:
@@ -139,7 +139,8 @@ class Attention(nn.Module):
 def window_attention(q: Tensor, k: Tensor, v: Tensor, window: int, dropout: float = 0.0) -> Tensor:
     """Attention of each place to the last `window` places, in time and memory linear in n.
 
-    The sequence is cut into blocks of `window` places; each block looks at itself and the block before.
+    The sequence is cut into blocks of `window` places; each block looks at itself and the block
+    before.
 
     Args:
         q, k, v: (b, h, n, c).
@@ -212,10 +213,25 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., d) -> (..., d)."""
-        hidden = F.relu(self.up(x)).square()
+        hidden = _SquaredReLU.apply(self.up(x))
         if self.training and self.dropout:
             hidden = F.dropout(hidden, self.dropout)
         return self.down(hidden)
+
+
+class _SquaredReLU(torch.autograd.Function):
+    """relu(x)^2; on a CPU memory traffic costs more than arithmetic, so it keeps and passes little."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        positive = F.relu(x)
+        ctx.save_for_backward(positive)
+        return positive * positive
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+        (positive,) = ctx.saved_tensors
+        return torch.mul(grad, positive).mul_(2)
 
 
 class Block(nn.Module):

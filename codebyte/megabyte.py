@@ -1,8 +1,8 @@
 """Megabyte: the model, whichever its wiring, and what everything else asks of it.
 
-Logits are counted like the ids they are of: `forward(ids)[:, i]` is the distribution of `ids[:, i]` given
-the ids before it, and the last one, at i = t, of the id that would follow. The row start is an implied
-EOT, so the first id has a trained distribution and the empty prompt is not special.
+Logits are counted like the ids they are of: `forward(ids)[:, i]` is the distribution of `ids[:, i]`
+given the ids before it, and the last one, at i = t, of the id that would follow. The row start is
+an implied EOT, so the first id has a trained distribution and the empty prompt is not special.
 
 Axes: b batch, r rows, t and n ids, v vocabulary.
 """

@@ -1,4 +1,4 @@
-"""Muon for the matrices of the blocks, AdamW for everything else, and the learning rate over time."""
+"""Muon for the matrices of the blocks, AdamW for the rest, and the learning rate over time."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from codebyte.config import TrainConfig
 from codebyte.layers import Stack
 
-# Coefficients of five Newton-Schulz steps (Polar Express, arXiv:2505.16932), scaled by 1.01 for safety.
+# Coefficients of five Newton-Schulz steps (Polar Express, arXiv:2505.16932), scaled by 1.01 for
+# safety.
 _POLAR = (
     (8.156554524902461, -22.48329292557795, 15.878769915207462),
     (4.042929935166739, -2.808917465908714, 0.5000178451051316),
@@ -39,8 +40,8 @@ def orthogonal(matrix: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Momentum whose every step is made orthogonal (Jordan et al. 2024), with decoupled weight decay.
 
-    torch.optim.Muon computes in bfloat16, which most CPUs emulate; this one keeps the parameter's type on a
-    CPU and takes matrices of one shape together.
+    torch.optim.Muon computes in bfloat16, which most CPUs emulate; this one keeps the parameter's
+    type on a CPU and takes matrices of one shape together.
     """
 
     def __init__(

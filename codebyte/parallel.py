@@ -1,6 +1,7 @@
 """Several processes that train one model together, each on its rows of every batch (data parallel).
 
-Started by `torchrun`, which sets RANK and WORLD_SIZE; without it there is one process and nothing to do.
+Started by `torchrun`, which sets RANK and WORLD_SIZE; without it there is one process and nothing
+to do.
 """
 
 import os

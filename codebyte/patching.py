@@ -1,9 +1,10 @@
-"""Where patches end: at word borders, or every p places.
+r"""Where patches end: at word borders, or every p places.
 
-A border at place t means that a patch ends with t; whether it does depends on places up to t only, so the
-state of the finished patch may be used from t on. The first place (the start of a row) is always a border.
+A border at place t means that a patch ends with t; whether it does depends on places up to t only,
+so the state of the finished patch may be used from t on. The first place (the start of a row) is
+always a border.
 
-    d e f   r u n ( s e l f ) : \\n         x
+    d e f   r u n ( s e l f ) : \n          x
           ^       ^         ^     ^               a word ended, or a line did
 
 Axes: b batch, t places, k patches.
@@ -41,8 +42,8 @@ def borders(natural: Tensor, longest: int, since: Tensor) -> tuple[Tensor, Tenso
     Args:
         natural: (b, t) bool.
         longest: most places in a patch.
-        since: (b,), places since the last natural border before the first of these; -1 at the start of
-            a row, which makes the first place a border.
+        since: (b,), places since the last natural border before the first of these; -1 at the start
+            of a row, which makes the first place a border.
 
     Returns:
         (b, t) bool, the borders; (b, t) integers, places since the last natural border.
@@ -60,7 +61,7 @@ def borders(natural: Tensor, longest: int, since: Tensor) -> tuple[Tensor, Tenso
 class Patches:
     """Which patch each place belongs to and which it may look at."""
 
-    ends: Tensor  # (b, k), place of the last byte of each patch; rows with fewer repeat their last place
+    ends: Tensor  # (b, k), last place of each patch; a row with fewer repeats its last one
     own: Tensor  # (b, t), patch that the place is part of; k if it is not finished
     latest: Tensor  # (b, t), last patch finished at or before the place
     place: Tensor  # (b, t), places since the last border

@@ -58,8 +58,9 @@ def train(
 ) -> TrainResult:
     """Trains a model into the folder `out`; Ctrl-C saves and returns.
 
-    Resumed, it gives the same losses as if it had never stopped: batches are a function of the step, and
-    weights and optimizer are restored exactly. Under torchrun every process calls it with the same arguments.
+    Resumed, it gives the same losses as if it had never stopped: batches are a function of the
+    step, and weights and optimizer are restored exactly. Under torchrun every process calls it with
+    the same arguments.
 
     Args:
         corpus: what to train and validate on.
