@@ -1,0 +1,220 @@
+// The Write tab: an editor with ghost text, its toolbar and its status line.
+//
+// Built to one classic script that leaves `CodebyteEditor.mount(element, options)` on the page;
+// it loads nothing else and talks to no one but the server that served it.
+
+import {
+  closeBrackets,
+  closeBracketsKeymap,
+} from "@codemirror/autocomplete";
+import { defaultKeymap, history, historyKeymap, indentLess } from "@codemirror/commands";
+import {
+  bracketMatching,
+  foldGutter,
+  foldKeymap,
+  indentOnInput,
+  indentUnit,
+  syntaxHighlighting,
+} from "@codemirror/language";
+import { highlightSelectionMatches, search, searchKeymap } from "@codemirror/search";
+import { Compartment, EditorState } from "@codemirror/state";
+import {
+  EditorView,
+  drawSelection,
+  dropCursor,
+  highlightActiveLine,
+  highlightActiveLineGutter,
+  highlightSpecialChars,
+  keymap,
+  lineNumbers,
+  rectangularSelection,
+} from "@codemirror/view";
+import { classHighlighter } from "@lezer/highlight";
+import { dropGhost, ghostText } from "./ghost.js";
+import { LANGUAGES, languageOf, withEnding } from "./languages.js";
+import { Requests } from "./requests.js";
+import { describe } from "./status.js";
+
+const LARGEST_FILE = 4 << 20; // bytes opened in the editor
+
+const template = `
+  <div class="cb-bar">
+    <input class="cb-path" spellcheck="false" autocomplete="off" aria-label="File name" title="The file's name: the model reads it, and its ending sets the file type">
+    <select class="cb-language" aria-label="File type"></select>
+    <button class="cb-button cb-open" type="button" title="Open a file from this computer; it is not uploaded">Open</button>
+    <button class="cb-button cb-save" type="button" title="Save a copy to this computer">Save</button>
+    <span class="cb-space"></span>
+    <label class="cb-switch" title="Suggest whole blocks, or never more than the line"><select class="cb-multiline" aria-label="Length of suggestions">
+      <option value="auto">Lines: automatic</option><option value="line">One line</option><option value="block">Many lines</option>
+    </select></label>
+    <label class="cb-switch" title="Suggest while typing"><input class="cb-enabled" type="checkbox" checked><span class="cb-knob"></span>Suggestions</label>
+  </div>
+  <div class="cb-editor"></div>
+  <div class="cb-status" data-state="idle">
+    <span class="cb-dot"></span><span class="cb-figures" role="status" aria-live="off"></span>
+    <span class="cb-space"></span>
+    <span class="cb-certainty" title="Each letter is as faint as the model is unsure of it">sure <i class="cb-shade-0"></i><i class="cb-shade-1"></i><i class="cb-shade-2"></i><i class="cb-shade-3"></i><i class="cb-shade-4"></i> guess</span>
+    <span class="cb-keys"><kbd>Tab</kbd> accept <kbd class="cb-word-key">Ctrl</kbd><kbd>&rarr;</kbd> word <kbd>Esc</kbd> dismiss</span>
+  </div>
+  <input class="cb-file" type="file" hidden>`;
+
+export function mount(element, { text = "", path = "untitled.py" } = {}) {
+  if (element.codebyte) return element.codebyte;
+  element.innerHTML = template;
+  const part = (name) => element.querySelector(`.cb-${name}`);
+  const language = new Compartment();
+  const lineEnds = new Compartment();
+  if (/Mac|iPhone|iPad/.test(navigator.platform)) part("word-key").textContent = "Cmd";
+
+  const requests = new Requests({
+    session: newSession(),
+    path: () => part("path").value.trim() || null,
+    enabled: () => part("enabled").checked,
+    multiline: () => ({ auto: null, line: false, block: true })[part("multiline").value],
+    report: (report) => {
+      part("status").dataset.state = report.state;
+      part("figures").textContent = describe(report);
+    },
+  });
+
+  const view = new EditorView({
+    parent: part("editor"),
+    doc: text,
+    extensions: [
+      ghostText,
+      lineNumbers(),
+      highlightActiveLineGutter(),
+      highlightSpecialChars(),
+      history(),
+      foldGutter(),
+      drawSelection(),
+      dropCursor(),
+      EditorState.allowMultipleSelections.of(true),
+      indentOnInput(),
+      syntaxHighlighting(classHighlighter),
+      bracketMatching(),
+      closeBrackets(),
+      rectangularSelection(),
+      highlightActiveLine(),
+      highlightSelectionMatches(),
+      search({ top: true }),
+      keymap.of([
+        { key: "Shift-Tab", run: indentLess },
+        { key: "Alt-\\", run: askNow },
+        ...closeBracketsKeymap,
+        ...defaultKeymap,
+        ...searchKeymap,
+        ...historyKeymap,
+        ...foldKeymap,
+      ]),
+      EditorView.contentAttributes.of({ "aria-label": "Code", spellcheck: "false" }),
+      EditorView.updateListener.of((update) => requests.follow(update)),
+      EditorView.domEventHandlers({ drop: (event) => openDropped(event) }),
+      language.of([]),
+      lineEnds.of([]),
+    ],
+  });
+
+  function askNow() {
+    requests.ask(view);
+    return true;
+  }
+
+  function setPath(next) {
+    part("path").value = next;
+    const found = languageOf(next);
+    part("language").value = found.name;
+    view.dispatch({
+      effects: language.reconfigure([
+        found.support(),
+        indentUnit.of(found.indent),
+        EditorState.tabSize.of(4),
+      ]),
+    });
+  }
+
+  function say(message) {
+    requests.report({ state: "failed", message });
+  }
+
+  async function open(file) {
+    if (file.size > LARGEST_FILE) {
+      say(`${file.name} has ${file.size} bytes; the editor opens at most ${LARGEST_FILE}`);
+      return;
+    }
+    let content;
+    try {
+      const bytes = await file.arrayBuffer();
+      content = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    } catch {
+      say(`${file.name} is not UTF-8 text; the Score tab reads any bytes`);
+      return;
+    }
+    requests.stop();
+    requests.forget();
+    // Every line of a Windows file ends in CRLF and goes on doing so; a mixed file keeps its CRs
+    // as characters. What is sent and saved is then the file's own bytes.
+    const crlf = content.includes("\r\n") && !/(^|[^\r])\n/.test(content) && !/\r(?!\n)/.test(content);
+    const separator = crlf ? "\r\n" : "\n";
+    view.dispatch({ effects: [dropGhost.of(null), lineEnds.reconfigure(EditorState.lineSeparator.of(separator))] });
+    view.dispatch({
+      changes: { from: 0, to: view.state.doc.length, insert: view.state.toText(content) },
+      selection: { anchor: 0 },
+      scrollIntoView: true,
+    });
+    setPath(file.name);
+    view.focus();
+  }
+
+  function openDropped(event) {
+    const file = event.dataTransfer?.files?.[0];
+    if (!file) return false;
+    event.preventDefault();
+    open(file);
+    return true;
+  }
+
+  function save() {
+    const blob = new Blob([view.state.sliceDoc()], { type: "application/octet-stream" });
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = part("path").value.split("/").pop() || "untitled.txt";
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }
+
+  part("language").append(...LANGUAGES.map(({ name }) => new Option(name, name)));
+  part("language").addEventListener("change", ({ target }) => {
+    const chosen = LANGUAGES.find(({ name }) => name === target.value);
+    setPath(withEnding(part("path").value, chosen));
+    view.focus();
+  });
+  part("path").addEventListener("change", ({ target }) => setPath(target.value));
+  part("open").addEventListener("click", () => part("file").click());
+  part("file").addEventListener("change", ({ target }) => {
+    if (target.files[0]) open(target.files[0]);
+    target.value = "";
+  });
+  part("save").addEventListener("click", save);
+  part("multiline").addEventListener("change", () => view.focus());
+  part("enabled").addEventListener("change", ({ target }) => {
+    requests.stop();
+    view.dispatch({ effects: dropGhost.of(null) });
+    requests.report({ state: target.checked ? "idle" : "off" });
+    view.focus();
+  });
+
+  setPath(path);
+  requests.report({ state: "idle" });
+  view.dispatch({ selection: { anchor: view.state.doc.length } });
+  view.focus();
+  if (text) requests.schedule(view, 0);
+  element.codebyte = { view, requests, open };
+  return element.codebyte;
+}
+
+// The server keeps one cache per page. crypto.randomUUID is missing on plain http from afar.
+function newSession() {
+  const bytes = crypto.getRandomValues(new Uint8Array(12));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,183 @@
+// When to ask the server for a completion, and how its answer reaches the ghost.
+//
+// One request at a time. It leaves 75 ms after the last key; the next key that is not what was
+// suggested aborts it, and the server stops decoding when the connection closes.
+
+import { Transaction } from "@codemirror/state";
+import { dropGhost, ghostField, growGhost, openGhost } from "./ghost.js";
+
+const DEBOUNCE_MS = 75;
+// The server reads the bytes nearest the caret; the cut moves in steps, so that the start of
+// what it sees stays put from key to key and its cache goes on holding.
+const PREFIX_STEP = 1 << 14;
+const PREFIX_MOST = 1 << 16;
+const SUFFIX_MOST = 1 << 14;
+const REMEMBERED = 100;
+
+export class Requests {
+  constructor({ session, path, enabled, multiline, report }) {
+    Object.assign(this, { session, path, enabled, multiline, report });
+    this.timer = 0;
+    this.abort = null;
+    this.count = 0;
+    this.answers = new Map();
+  }
+
+  // An update listener of the editor.
+  follow(update) {
+    if (!update.docChanged && !update.selectionSet) return;
+    const before = update.startState.field(ghostField);
+    const after = update.state.field(ghostField);
+    if (before && after && (after.text || !after.done)) return;
+    this.stop();
+    if (after) update.view.dispatch({ effects: dropGhost.of(null) });
+    if (!update.docChanged) return;
+    const accepted = update.transactions.some((it) => it.isUserEvent("input.accept"));
+    const typed = update.transactions.some((it) => it.isUserEvent("input") || it.isUserEvent("delete"));
+    if (typed) this.schedule(update.view, accepted ? 0 : DEBOUNCE_MS);
+  }
+
+  schedule(view, delay) {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.ask(view), delay);
+  }
+
+  stop() {
+    clearTimeout(this.timer);
+    if (this.abort) {
+      this.abort.abort();
+      this.abort = null;
+      this.report({ state: "idle" });
+    }
+  }
+
+  async ask(view) {
+    this.stop();
+    const { state } = view;
+    const { main, ranges } = state.selection;
+    if (!this.enabled() || state.readOnly || ranges.length > 1 || !main.empty) return;
+    if (view.composing || !state.doc.length) return;
+    const pos = main.head;
+    const start = Math.max(0, Math.ceil((pos - PREFIX_MOST) / PREFIX_STEP) * PREFIX_STEP);
+    const prefix = state.sliceDoc(start, pos);
+    const suffix = state.sliceDoc(pos, pos + SUFFIX_MOST);
+    if (!prefix.trim() && !suffix.trim()) return;
+    const body = { prefix, suffix, path: this.path(), multiline: this.multiline(), session: this.session };
+
+    const id = (this.count += 1);
+    const key = JSON.stringify([body.path, body.multiline, start, prefix, suffix]);
+    const known = this.answers.get(key);
+    if (known) {
+      view.dispatch({ effects: openGhost.of({ ...known, id, pos }) });
+      this.report({ ...known.report, state: "again" });
+      return;
+    }
+    const abort = (this.abort = new AbortController());
+    const empty = { id, pos, text: "", bits: [], replace: 0, done: false };
+    view.dispatch({ effects: openGhost.of(empty), annotations: Transaction.addToHistory.of(false) });
+    this.report({ state: "thinking" });
+    const answer = { text: "", bits: [], replace: 0, done: true };
+    const asked = performance.now();
+    let first = null;
+    try {
+      for await (const event of events("v1/complete", body, abort.signal)) {
+        if (event.error) throw new Error(event.error.message);
+        const piece = { text: event.text.replaceAll("\r\n", "\n") };
+        piece.bits = bitsOfUnits(event.text, event.bits, piece.text);
+        if (event.done) {
+          piece.replace = placesOfBytes(suffix, event.replace_suffix_bytes, state.lineBreak);
+          piece.done = true;
+        }
+        if (piece.text && first === null) first = performance.now() - asked;
+        answer.text += piece.text;
+        answer.bits = answer.bits.concat(piece.bits);
+        if (abort.signal.aborted) return;
+        view.dispatch({ effects: growGhost.of({ ...piece, id }) });
+        const report = { ...event, first_ms: first };
+        if (event.done) {
+          answer.replace = piece.replace;
+          answer.report = report;
+        }
+        this.report({ ...report, state: event.done ? "done" : "streaming" });
+      }
+      this.remember(key, answer);
+    } catch (error) {
+      if (abort.signal.aborted) return;
+      view.dispatch({ effects: dropGhost.of(null) });
+      this.report({ state: "failed", message: error.message });
+    } finally {
+      if (this.abort === abort) this.abort = null;
+    }
+  }
+
+  remember(key, answer) {
+    this.answers.set(key, answer);
+    if (this.answers.size > REMEMBERED) this.answers.delete(this.answers.keys().next().value);
+  }
+
+  forget() {
+    this.answers.clear();
+  }
+}
+
+// The server-sent events of one POST, parsed.
+async function* events(url, body, signal) {
+  let response;
+  try {
+    response = await fetch(url, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+      signal,
+    });
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw new Error("codebyte does not answer: is it still running?");
+  }
+  if (!response.ok) {
+    const answer = await response.json().catch(() => null);
+    throw new Error(answer?.error?.message ?? `the server answered ${response.status}`);
+  }
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const blocks = (rest + value).split("\n\n");
+    rest = blocks.pop();
+    for (const block of blocks) {
+      if (block.startsWith("data: ")) yield JSON.parse(block.slice(6));
+    }
+  }
+}
+
+function bytesOf(character) {
+  const code = character.codePointAt(0);
+  return code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+}
+
+// Bits per UTF-16 unit of `shown` (which is `text` with its line ends made "\n") from bits per byte.
+function bitsOfUnits(text, bits, shown) {
+  const units = [];
+  let at = 0;
+  const characters = [...text];
+  characters.forEach((character, index) => {
+    let sum = 0;
+    for (let count = bytesOf(character); count > 0; count -= 1) sum += bits[at++] ?? 0;
+    if (character === "\r" && characters[index + 1] === "\n") return;
+    for (let unit = 0; unit < character.length; unit += 1) units.push(sum);
+  });
+  return units.length === shown.length ? units : Array(shown.length).fill(1);
+}
+
+// How many places of the document the first `count` bytes of `text` are; 0 if they end inside
+// a character. A line end is one place, however it is written.
+function placesOfBytes(text, count, lineBreak) {
+  let places = 0;
+  for (const character of text) {
+    if (count <= 0) break;
+    count -= bytesOf(character);
+    if (character !== "\r" || lineBreak !== "\r\n") places += character.length;
+  }
+  return count === 0 ? places : 0;
+}
