@@ -1,0 +1,173 @@
+"""Who may ask: the checks every request passes before it reaches the page or the API.
+
+A server on this machine alone answers only names of this machine, so that a web page elsewhere
+cannot reach it by pointing its own name here (DNS rebinding), and only requests of its own page or
+of programs, never those another site's page sends. A server others can reach asks for a token.
+"""
+
+import hmac
+import ipaddress
+import json
+import secrets
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from codebyte.errors import ConfigError
+
+LARGEST_BODY = 4 << 20  # bytes of one request
+SHORTEST_TOKEN = 16  # characters
+_COOKIE = "codebyte_session"
+
+
+def is_loopback(host: str) -> bool:
+    """Tells whether a server bound to this host can be reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_binding(host: str, token: str | None) -> None:
+    """Refuses to serve other machines without a token.
+
+    Raises:
+        ConfigError: if the host is not this machine's alone and there is no token, or a short one.
+    """
+    if token is None and not is_loopback(host):
+        raise ConfigError(
+            f"host {host} can be reached by other machines: give a --token that they must send, "
+            "or serve 127.0.0.1"
+        )
+    if token is not None and len(token) < SHORTEST_TOKEN:
+        raise ConfigError(
+            f"a token of {len(token)} characters can be guessed: give at least {SHORTEST_TOKEN}"
+        )
+
+
+class Guard:
+    """ASGI middleware around the whole application, the Gradio page included.
+
+    With a token, every path but /health wants `Authorization: Bearer TOKEN`, or the cookie the page
+    gets by being opened once as /?token=TOKEN.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, token: str | None = None, largest_body: int = LARGEST_BODY
+    ) -> None:
+        self._app = app
+        self._token = token
+        self._largest_body = largest_body
+        # The cookie is not the token itself: it dies with the process.
+        self._session = secrets.token_urlsafe(32)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        refusal = self._refusal(scope, headers)
+        if refusal is not None:
+            await _answer(scope, receive, send, *refusal)
+            return
+        if self._token is not None and scope["type"] == "http" and self._asks_for_cookie(scope):
+            await self._give_cookie(scope, send)
+            return
+        await self._app(scope, self._bounded(receive), send)
+
+    def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str, str] | None:
+        """The status, error code and reason to turn a request away with; None to let it in."""
+        host = headers.get("host", "")
+        if self._token is None and not is_loopback(_name(host)):
+            return 403, "wrong_host", f"host {host!r} is not this machine: ask for 127.0.0.1"
+        bearer = self._token is not None and _same(
+            headers.get("authorization", ""), f"Bearer {self._token}"
+        )
+        origin = headers.get("origin")
+        reads = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+        if origin is not None and not reads and not bearer and urlsplit(origin).netloc != host:
+            return 403, "wrong_origin", f"pages of {origin} may not ask this server"
+        if self._token is not None and not bearer and scope["path"] != "/health":
+            known = _same(_cookie(headers), self._session) or self._asks_for_cookie(scope)
+            if not known:
+                message = "send the server's token as 'Authorization: Bearer ...', "
+                message += "or open the page as /?token=... once"
+                return 401, "invalid_api_key", message
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > self._largest_body:
+            return 413, "too_large", f"a request may have at most {self._largest_body} bytes"
+        return None
+
+    def _asks_for_cookie(self, scope: Scope) -> bool:
+        if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] != "/":
+            return False
+        given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+        return self._token is not None and _same(given, self._token)
+
+    async def _give_cookie(self, scope: Scope, send: Send) -> None:
+        cookie = f"{_COOKIE}={self._session}; Path=/; HttpOnly; SameSite=Strict"
+        if scope["scheme"] == "https":
+            cookie += "; Secure"
+        headers = [(b"location", b"/"), (b"set-cookie", cookie.encode("latin-1"))]
+        await send({"type": "http.response.start", "status": 303, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    def _bounded(self, receive: Receive) -> Receive:
+        taken = 0
+        too_many = f"a request may have at most {self._largest_body} bytes"
+
+        async def bounded() -> Message:
+            nonlocal taken
+            message = await receive()
+            if message["type"] == "http.request":
+                taken += len(message.get("body", b""))
+                if taken > self._largest_body:
+                    raise HTTPException(413, too_many)
+            return message
+
+        return bounded
+
+
+def error_body(message: str, *, code: str | None = None, param: str | None = None) -> dict:
+    """The body OpenAI's clients expect of an error."""
+    kind = "authentication_error" if code == "invalid_api_key" else "invalid_request_error"
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+async def _answer(
+    scope: Scope, receive: Receive, send: Send, status: int, code: str, message: str
+) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008, "reason": message})
+        return
+    body = json.dumps(error_body(message, code=code)).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _same(given: str, wanted: str) -> bool:
+    """Compares in constant time, so that a token cannot be found letter by letter."""
+    return hmac.compare_digest(given.encode(), wanted.encode())
+
+
+def _cookie(headers: dict[str, str]) -> str:
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(_COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found else ""
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without the port: 'localhost:7860' or '[::1]:7860'."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
