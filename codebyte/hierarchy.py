@@ -61,7 +61,7 @@ class Level(nn.Module):
             self.place = nn.Embedding(config.patch_size, config.dim)
 
     def patch_states(self, x: Tensor, natural: Tensor | None = None) -> Tensor:
-        """The states of the level above for each patch, (b, k, g): what an embedding is pooled from."""
+        """The states of the level above for each patch, (b, k, g); embeddings are pooled of them."""
         return self._above(self.encoder(x), natural)[0]
 
     def forward(self, x: Tensor, natural: Tensor | None = None) -> Tensor:
@@ -103,12 +103,13 @@ class Level(nn.Module):
 
     def init_state(self, batch: int) -> LevelState:
         """Gives the state of an empty sequence."""
+        nothing = next(self.parameters()).detach().new_zeros(batch, self.dim)
         return LevelState(
             encoder=self.encoder.init_cache(batch),
             decoder=self.decoder.init_cache(batch),
-            since=torch.full((batch,), -1, dtype=torch.int64),
-            pooled=torch.zeros(batch, self.dim),
-            given=torch.zeros(batch, self.dim),
+            since=torch.full((batch,), -1, device=nothing.device),
+            pooled=nothing,
+            given=nothing.clone(),
             above=self.above.init_state(batch) if self.above is not None else None,
         )
 
@@ -119,7 +120,7 @@ class Level(nn.Module):
         x = self.encoder.step(x, state.encoder, rows)
         if self.above is not None:
             if natural is None:
-                natural = torch.zeros(x.shape[:2], dtype=torch.bool)
+                natural = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
             border, distance = borders(natural, self.patch_size, state.since[rows])
             state.since[rows] = distance[:, -1]
             given = self._one_place if x.shape[1] == 1 else self._places
@@ -132,7 +133,7 @@ class Level(nn.Module):
         state.pooled[rows] += x[:, 0]
         done = border[:, 0]
         if done.any():
-            ended = rows[done]
+            ended = rows[done.to(rows.device)]
             patch = self._patch(x[done, 0], state.pooled[ended])
             states = self.above.step(patch[:, None], state.above, ended)
             state.given[ended] = self.from_patch(norm(states[:, 0]))
@@ -222,17 +223,19 @@ class ContextWiring(nn.Module):
         state = ContextState(
             self.inputs.init_history(batch),
             self.levels.init_state(batch),
-            torch.zeros(batch, self.config.vocab_size),
+            torch.zeros(batch, self.config.vocab_size, device=self.head.weight.device),
         )
-        self.step(torch.full((batch, 1), EOT), state, torch.arange(batch))
+        start = torch.full((batch, 1), EOT, device=self.head.weight.device)
+        self.step(start, state, torch.arange(batch))
         return state
 
     def step(self, ids: Tensor, state: ContextState, rows: Tensor) -> Tensor:
-        """(r, n) ids that follow the state of these rows -> logits (r, n, v) of the ids after each."""
+        """(r, n) ids that follow the state of these rows -> (r, n, v), of the id after each."""
         start = state.history.length[rows]
-        first = torch.full_like(start, EOT)
+        first = ids.new_full((len(rows),), EOT)
         if state.history.ids.shape[1]:
-            first = torch.where(start > 0, state.history.ids[rows, (start - 1).clamp(min=0)], EOT)
+            last = state.history.ids[rows, (start - 1).clamp(min=0)]
+            first = torch.where((start > 0).to(last.device), last, EOT)
         natural = self._natural(ids, previous(ids, first))
         x = self.levels.step(self.inputs.step(ids, state.history, rows), state.level, rows, natural)
         logits = self._logits(x)

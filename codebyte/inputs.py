@@ -30,18 +30,13 @@ def ngram_hashes(ids: Tensor, lengths: tuple[int, ...]) -> dict[int, Tensor]:
     Returns:
         For each n a (b, t) int64 tensor, all 64 bits used.
     """
-    hashes = {}
-    total = torch.zeros_like(ids)
-    power = 1
-    shifted = ids + 1
-    for n in range(1, max(lengths, default=0) + 1):
-        total = total + shifted * power
-        shifted = F.pad(shifted[:, :-1], (1, 0))
-        power = _wrap(power * _FACTOR)
-        if n in lengths:
-            mixed = (total ^ (total >> 29)) * _MIX
-            hashes[n] = mixed ^ (mixed >> 32)
-    return hashes
+    longest = max(lengths, default=1)
+    powers = torch.tensor([_wrap(_FACTOR**i) for i in range(longest)], device=ids.device)
+    recent = F.pad(ids + 1, (longest - 1, 0)).unfold(1, longest, 1).flip(-1)  # the newest first
+    totals = (recent * powers).cumsum(dim=-1)  # products and sums wrap
+    mixed = (totals ^ (totals >> 29)) * _MIX
+    mixed ^= mixed >> 32
+    return {n: mixed[..., n - 1] for n in lengths}
 
 
 def _wrap(value: int) -> int:
@@ -106,7 +101,7 @@ class ByteInputs(nn.Module):
 
     def init_history(self, batch: int) -> History:
         """Gives the history of an empty sequence."""
-        empty = torch.zeros(batch, 0, dtype=torch.int64)
+        empty = torch.zeros(batch, 0, dtype=torch.int64, device=self.byte.weight.device)
         return History(
             torch.zeros(batch, dtype=torch.int64), empty, {n: empty for n in self.matches}
         )
@@ -119,7 +114,9 @@ class ByteInputs(nn.Module):
         back = start[:, None] + torch.arange(-reach, 0)
         batch, longest = history.length.shape[0], int(start.max()) + n
         history.ids = _grown(history.ids, batch, longest)
-        before = history.ids[rows[:, None], back.clamp(min=0)].masked_fill(back < 0, -1)
+        before = history.ids[rows[:, None], back.clamp(min=0)].masked_fill(
+            (back < 0).to(ids.device), -1
+        )
         hashes = ngram_hashes(torch.cat([before, ids], dim=1), tuple({*self.ngrams, *self.matches}))
         hashes = {m: h[:, reach:] for m, h in hashes.items()}
         places = start[:, None] + torch.arange(n)

@@ -8,6 +8,7 @@ cache.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -27,24 +28,32 @@ def norm(x: Tensor) -> Tensor:
     return F.rms_norm(x, (x.shape[-1],))
 
 
-def rotate(x: Tensor, positions: Tensor) -> Tensor:
-    """Turns pairs of a head's values by angles that grow with the position (RoPE, arXiv:2104.09864).
+def rotate(x: Tensor, positions: Tensor, end: int | None = None) -> Tensor:
+    """Turns pairs of a head's values by angles that grow with the position (arXiv:2104.09864).
 
-    The angles are computed in float64 and the turn in float32 whatever x is, so that neighbouring
-    positions never fall together.
+    The turn is in float32 whatever x is, so that neighbouring positions never fall together.
 
     Args:
-        x: (r, h, n, c).
+        x: (..., r, h, n, c).
         positions: (r, n) or (n,), integers.
+        end: above every position; None to look.
     """
-    half = x.shape[-1] // 2
-    frequencies = ROPE_THETA ** (-torch.arange(half, device=x.device, dtype=torch.float64) / half)
-    angles = positions.to(torch.float64)[..., None] * frequencies  # (..., n, c / 2)
-    cos, sin = angles.cos().float(), angles.sin().float()
+    end = int(positions.max()) + 1 if end is None else end
+    table = _turns(x.shape[-1] // 2, max(256, 1 << (end - 1).bit_length()), x.device)
+    cos, sin = table[:, :end][:, positions]
     if positions.ndim == 2:
         cos, sin = cos[:, None], sin[:, None]
     left, right = x.float().chunk(2, dim=-1)
     return torch.cat([left * cos - right * sin, left * sin + right * cos], dim=-1).to(x.dtype)
+
+
+@lru_cache(maxsize=16)
+def _turns(half: int, length: int, device: torch.device) -> Tensor:
+    """Cosines and sines for positions up to `length`, (2, length, half), from float64 angles."""
+    with torch.inference_mode(False):
+        frequencies = ROPE_THETA ** (-torch.arange(half, dtype=torch.float64) / half)
+        angles = torch.arange(length, dtype=torch.float64)[:, None] * frequencies
+        return torch.stack([angles.cos(), angles.sin()]).float().to(device)
 
 
 class KVCache:
@@ -60,7 +69,7 @@ class KVCache:
         self.length = torch.zeros(batch, dtype=torch.int64)
 
     def append(self, keys: Tensor, values: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds n places to the given rows; gives all keys and values of these rows, (r, h, s, c)."""
+        """Adds n places to the given rows; gives all that these rows hold, (r, h, s, c)."""
         n = keys.shape[2]
         start = self.length[rows]
         longest = int(start.max()) + n
@@ -106,14 +115,15 @@ class Attention(nn.Module):
         self.to_qkv = nn.Linear(config.dim, 3 * inner, bias=False)
         self.to_out = nn.Linear(inner, config.dim, bias=False)
 
-    def _qkv(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        q, k, v = rearrange(self.to_qkv(x), "b n (m h c) -> m b h n c", m=3, h=self.heads)
-        return rotate(norm(q), positions), rotate(norm(k), positions), v
+    def _qkv(self, x: Tensor, positions: Tensor, end: int) -> tuple[Tensor, Tensor, Tensor]:
+        qkv = rearrange(self.to_qkv(x), "b n (m h c) -> m b h n c", m=3, h=self.heads)
+        q, k = rotate(norm(qkv[:2]), positions, end)
+        return q, k, qkv[2]
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, n, d) -> (b, n, d)."""
         n = x.shape[1]
-        q, k, v = self._qkv(x, torch.arange(n, device=x.device))
+        q, k, v = self._qkv(x, torch.arange(n, device=x.device), n)
         dropout = self.dropout if self.training else 0.0
         if self.window is None or self.window >= n:
             out = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
@@ -125,7 +135,7 @@ class Attention(nn.Module):
         """(r, n, d), places that follow what the cache of these rows holds -> (r, n, d)."""
         n = x.shape[1]
         positions = cache.length[rows][:, None] + torch.arange(n)
-        q, k, v = self._qkv(x, positions.to(x.device))
+        q, k, v = self._qkv(x, positions.to(x.device), int(positions[:, -1].max()) + 1)
         keys, values = cache.append(k, v, rows)
         mask = None
         if n > 1 or rows.shape[0] > 1 or self.window is not None:
@@ -165,14 +175,12 @@ def window_attention(q: Tensor, k: Tensor, v: Tensor, window: int, dropout: floa
 class Tail:
     """The last inputs of a convolution, for each row of a batch."""
 
-    def __init__(self, batch: int, length: int, dim: int) -> None:
-        self.last = torch.zeros(batch, length, dim)
+    def __init__(self, last: Tensor) -> None:
+        self.last = last  # (b, length, d)
 
     def snapshot(self) -> "Tail":
         """Gives an independent copy."""
-        copy = Tail(0, 0, 0)
-        copy.last = self.last.clone()
-        return copy
+        return Tail(self.last.clone())
 
 
 class CausalConv(nn.Module):
@@ -190,8 +198,10 @@ class CausalConv(nn.Module):
 
     def step(self, x: Tensor, cache: Tail, rows: Tensor) -> Tensor:
         """(r, n, d), places that follow the tail -> (r, n, d)."""
-        joined = torch.cat([cache.last[rows].to(x), x], dim=1)
-        cache.last[rows] = joined[:, joined.shape[1] - self.reach :].to(cache.last)
+        joined = torch.cat([cache.last[rows], x], dim=1)
+        cache.last[rows] = joined[:, joined.shape[1] - self.reach :]
+        if x.shape[1] == 1:
+            return (joined[:, :: self.dilation] * self.weight.flip(0)).sum(dim=1, keepdim=True)
         return self._convolve(joined, x.shape[1])
 
     def _convolve(self, padded: Tensor, n: int) -> Tensor:
@@ -220,7 +230,7 @@ class FeedForward(nn.Module):
 
 
 class _SquaredReLU(torch.autograd.Function):
-    """relu(x)^2; on a CPU memory traffic costs more than arithmetic, so it keeps and passes little."""
+    """relu(x)^2, with little kept and passed: on a CPU memory traffic is what costs."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -255,7 +265,8 @@ class Block(nn.Module):
         """Gives the cache of an empty sequence."""
         if isinstance(self.mix, Attention):
             return KVCache(batch)
-        return Tail(batch, self.mix.reach, self.mix.weight.shape[1])
+        weight = self.mix.weight
+        return Tail(weight.detach().new_zeros(batch, self.mix.reach, weight.shape[1]))
 
     def step(self, x: Tensor, cache: KVCache | Tail, rows: Tensor) -> Tensor:
         """(r, n, d), places that follow what the cache holds -> (r, n, d)."""

@@ -19,11 +19,16 @@ from torch import Tensor
 NEWLINE = 10
 
 
-def is_word(ids: Tensor) -> Tensor:
-    """Tells for each id whether it is a letter, digit, underscore or part of a non-ASCII character."""
+def _kinds() -> Tensor:
+    ids = torch.arange(SPECIAL + 1)
     letter = ((ids | 32) >= ord("a")) & ((ids | 32) <= ord("z")) & (ids < 128)
     digit = (ids >= ord("0")) & (ids <= ord("9"))
-    return letter | digit | (ids == ord("_")) | ((ids >= 128) & (ids < 256))
+    word = letter | digit | (ids == ord("_")) | ((ids >= 128) & (ids < 256))
+    return torch.stack([word, (ids == NEWLINE) | (ids >= 256)])
+
+
+SPECIAL = 256  # this id and those above are specials, all treated alike
+_WORD, _END = _kinds()  # letters, digits, underscores, parts of non-ASCII characters; line ends
 
 
 def word_ends(ids: Tensor, before: Tensor) -> Tensor:
@@ -33,7 +38,9 @@ def word_ends(ids: Tensor, before: Tensor) -> Tensor:
         ids: (..., t) integers.
         before: (..., t), the id before each.
     """
-    return (~is_word(ids) & is_word(before)) | (ids == NEWLINE) | (ids >= 256)
+    word, end = _WORD.to(ids.device), _END.to(ids.device)
+    ids = ids.clamp(max=SPECIAL)
+    return (~word[ids] & word[before.clamp(max=SPECIAL)]) | end[ids]
 
 
 def borders(natural: Tensor, longest: int, since: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,6 +56,9 @@ def borders(natural: Tensor, longest: int, since: Tensor) -> tuple[Tensor, Tenso
         (b, t) bool, the borders; (b, t) integers, places since the last natural border.
     """
     t = natural.shape[1]
+    if t == 1:
+        distance = torch.where(natural, 0, since[:, None] + 1)
+        return distance % longest == 0, distance
     natural = natural.clone()
     natural[:, 0] |= since < 0
     index = torch.arange(t, device=natural.device)
