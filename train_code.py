@@ -61,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line; gives the exit code: 0 done, 1 an error in one line, 130 interrupted."""
+    """Runs the command line; gives the exit code: 0 done, 1 an error, 130 interrupted."""
     args = build_parser().parse_args(arguments)
     from codebyte.errors import CodebyteError
 

@@ -31,7 +31,8 @@ class LevelConfig:
                 raise ConfigError(f"{name} {getattr(self, name)} must be at least 1")
         if self.layers < 1 or self.encoder_layers < 0:
             raise ConfigError(
-                f"layers {self.layers} must be at least 1 and encoder_layers {self.encoder_layers} at least 0"
+                f"layers {self.layers} must be at least 1 "
+                f"and encoder_layers {self.encoder_layers} at least 0"
             )
         if self.mixing not in ("attention", "conv"):
             raise ConfigError(f"mixing {self.mixing!r} must be 'attention' or 'conv'")

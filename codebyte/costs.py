@@ -27,7 +27,7 @@ def bytes_per_place(config: ModelConfig) -> list[float]:
 
 
 def flops_per_byte(config: ModelConfig) -> float:
-    """Operations forward for each byte of a row as long as the context; training takes thrice that."""
+    """Operations forward for each byte of a row of full length; training takes thrice that."""
     sizes = bytes_per_place(config)
     total = 0.0
     for i, (level, size) in enumerate(zip(config.levels, sizes, strict=True)):

@@ -61,7 +61,7 @@ class Level(nn.Module):
             self.place = nn.Embedding(config.patch_size, config.dim)
 
     def patch_states(self, x: Tensor, natural: Tensor | None = None) -> Tensor:
-        """The states of the level above for each patch, (b, k, g); embeddings are pooled of them."""
+        """The states of the level above for each patch, (b, k, g): what to pool embeddings of."""
         return self._above(self.encoder(x), natural)[0]
 
     def forward(self, x: Tensor, natural: Tensor | None = None) -> Tensor:

@@ -38,7 +38,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose every step is made orthogonal (Jordan et al. 2024), with decoupled weight decay.
+    """Momentum made orthogonal at every step (Jordan et al. 2024), with decoupled weight decay.
 
     torch.optim.Muon computes in bfloat16, which most CPUs emulate; this one keeps the parameter's
     type on a CPU and takes matrices of one shape together.

@@ -1,4 +1,4 @@
-"""What a training run shows and keeps: a bar, metrics.jsonl, TensorBoard, a picture of the curve."""
+"""What a training run shows and keeps: a bar, metrics.jsonl, TensorBoard and a picture."""
 
 import json
 import time

@@ -86,7 +86,8 @@ def train(
         network = (Megabyte(model) if isinstance(model, ModelConfig) else model).to(place)
     if config.rows % (world * config.accumulate):
         raise ConfigError(
-            f"rows {config.rows} must be a multiple of processes {world} times accumulate {config.accumulate}"
+            f"rows {config.rows} must be a multiple of "
+            f"processes {world} times accumulate {config.accumulate}"
         )
     network.train()
     optimizers = build_optimizers(network, config)
@@ -197,7 +198,7 @@ def _any(here: bool, device: torch.device) -> bool:
 
 @contextmanager
 def _interruptible() -> Iterator[Any]:
-    """Turns the first Ctrl-C (or SIGTERM) into an answer of the function given; the second one acts."""
+    """Turns a first Ctrl-C (or SIGTERM) into an answer of the function given; a second one acts."""
     asked = False
 
     def ask(signum: int, frame: object) -> None:
