@@ -111,8 +111,9 @@ def test_the_wheel_holds_one_package_with_every_file_it_needs(site: Path) -> Non
     for path in _sources():
         inside = path.relative_to(ROOT)
         wanted.add(inside if inside.parts[0] == "codebyte" else "codebyte" / inside)
-    wanted |= {"codebyte" / path.relative_to(ROOT) for path in (ROOT / "apps").glob("editor.*")}
-    wanted |= {path.relative_to(ROOT) for path in (ROOT / "codebyte/weights").glob("*.[js][sa]*")}
+    data = [path for path in (ROOT / "apps").iterdir() if path.is_file()]
+    wanted |= {"codebyte" / path.relative_to(ROOT) for path in data}
+    wanted |= {path.relative_to(ROOT) for path in (ROOT / "codebyte/weights").glob("*")}
     held = {path.relative_to(site) for path in (site / "codebyte").rglob("*") if path.is_file()}
     assert {path for path in held if path.suffix != ".pyc"} >= wanted
     licences = {path.name for path in site.glob("codebyte-*.dist-info/licenses/*")}
