@@ -240,6 +240,9 @@ def _replacing(path: Path) -> Iterator[Path]:
         yield fresh
         with fresh.open("rb+") as file:
             os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        fresh.chmod(0o666 & ~mask)  # safetensors makes files that only their owner can read
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
