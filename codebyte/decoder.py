@@ -1,0 +1,171 @@
+"""A prompt cache: the state of what was fed last, and marks to go back to.
+
+The next prompt is fed from where it differs, so that one more byte typed costs one more step:
+
+    fed       d e f _ a d d ( a | , _ b ) :     prompt, then what was generated
+    marks     ^               ^ ^
+    next      d e f _ a d d ( a )               goes back to the last mark, feeds one byte
+"""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+
+import torch
+
+from codebyte.config import SamplingParams
+from codebyte.errors import InputError
+from codebyte.megabyte import Megabyte, State
+from codebyte.sampling import Sampler, bits_of, until_stop
+from codebyte.vocab import EOT
+
+Cancel = Callable[[], bool]
+Prompt = bytes | Sequence[int]
+
+CHUNK = 256  # ids fed at once; also how far apart the marks of a long prompt are
+BACK = 16  # ids before the end of a prompt where there is a mark, for a few bytes taken back
+MOST_MARKS = 128
+
+
+class Decoder:
+    """A prompt cache over one state of one row. For one user at a time, not for several threads."""
+
+    def __init__(self, model: Megabyte, *, state: State | None = None) -> None:
+        self.model = model
+        self.cached = 0  # ids of the last prompt that did not have to be fed
+        self._request = 0
+        self._begin(state)
+
+    @property
+    def room(self) -> int:
+        """How many more ids can be fed."""
+        return self.model.config.context - 1 - self._before - len(self._ids)
+
+    @torch.inference_mode()
+    def _begin(self, state: State | None = None) -> None:
+        self._state = self.model.init_state() if state is None else state
+        self._before = int(self._state.length[0])  # ids that a given state came with
+        self._ids: list[int] = []  # all that was fed since: a prompt, and output after it
+        self._prompt = 0  # how many of them are the prompt
+        self._marks: list[tuple[int, State]] = []  # by rising number of ids
+        self._mark()
+
+    def prefill(self, ids: Prompt, *, cancel: Cancel | None = None) -> bool:
+        """Makes `ids` the prompt, feeding only what differs from what was fed last.
+
+        Args:
+            ids: bytes or ids; fewer than the context.
+            cancel: asked between chunks; what was fed until then is kept for the next prompt.
+
+        Returns:
+            Whether all of the prompt was fed.
+
+        Raises:
+            InputError: if there are too many ids or unknown ones.
+        """
+        self._request += 1
+        ids = list(ids)
+        check_ids(ids, self.model.config.vocab_size)
+        most = self.model.config.context - 1 - self._before
+        if len(ids) > most:
+            raise InputError(f"a prompt of {len(ids)} ids is too long, it may have at most {most}")
+        same = _same(self._ids, ids)
+        if same < len(self._ids):
+            self._go_back(same)
+        self.cached = len(self._ids)
+        while len(self._ids) < len(ids):
+            if cancel is not None and cancel():
+                break
+            start = len(self._ids)
+            end = min((start // CHUNK + 1) * CHUNK, len(ids))
+            if start < len(ids) - BACK < end:
+                end = len(ids) - BACK
+            self._feed(ids[start:end])
+            self._mark()
+        if self._marks[-1][0] < len(self._ids):  # the prompt is what was generated
+            self._mark()
+        self._prompt = len(self._ids)
+        return self._prompt == len(ids)
+
+    def generate(self, params: SamplingParams, *, cancel: Cancel | None = None) -> Iterator[bytes]:
+        """Gives what follows the prompt, as the function `generate` does."""
+        steps = self.decode(Sampler(params), params.max_new_bytes, cancel=cancel)
+        return until_stop((byte for byte, _ in steps), params.stop)
+
+    def decode(
+        self, choose: Sampler, most: int, *, cancel: Cancel | None = None
+    ) -> Generator[tuple[int, float], None, str]:
+        """Yields each byte that follows the prompt, with its surprise in bits.
+
+        Prompt and output stay in the cache, for a next prompt that goes on from there. A later use
+        of this decoder ends the stream.
+
+        Returns:
+            Why it ended: "eot", "budget" or "cancel".
+        """
+        self._request += 1
+        request = self._request
+        if self._prompt < len(self._ids):
+            self._go_back(self._prompt)
+        decoder, byte = self, EOT
+        for count in range(most):
+            if request != self._request or (cancel is not None and cancel()):
+                return "cancel"
+            if count:
+                decoder = decoder._after(byte)
+            logits = decoder._state.logits[0].detach().cpu().numpy()
+            byte = choose(logits)
+            if byte == EOT:
+                return "eot"
+            yield byte, bits_of(logits, byte)
+        return "budget"
+
+    def _after(self, byte: int) -> "Decoder":
+        """Feeds one byte; in a full context, to a decoder of its own that knows the last half."""
+        if self.room > 0:
+            self._feed([byte])
+            return self
+        other = Decoder(self.model)
+        other.prefill([*self._ids, byte][-max(1, self.model.config.context // 2) :])
+        return other
+
+    @torch.inference_mode()
+    def _feed(self, ids: list[int]) -> None:
+        try:
+            self.model.step(torch.tensor([ids]), self._state)
+        except BaseException:  # a half-fed state is of no use
+            self._begin()
+            raise
+        self._ids += ids
+
+    @torch.inference_mode()
+    def _mark(self) -> None:
+        self._marks.append((len(self._ids), self._state.snapshot()))
+        if len(self._marks) > MOST_MARKS:  # of those that keystrokes left, the oldest
+            oldest = (i for i, (length, _) in enumerate(self._marks) if length % CHUNK)
+            del self._marks[next(oldest, 1)]
+
+    @torch.inference_mode()
+    def _go_back(self, length: int) -> None:
+        while self._marks[-1][0] > length:
+            self._marks.pop()
+        marked, snapshot = self._marks[-1]
+        self._state = snapshot.snapshot()  # the mark stays as it is
+        del self._ids[marked:]
+
+
+def check_ids(ids: Sequence[int], vocab_size: int) -> None:
+    """Refuses ids that a model does not know.
+
+    Raises:
+        InputError: if one is out of range.
+    """
+    if ids and not 0 <= min(ids) <= max(ids) < vocab_size:
+        wrong = next(i for i in ids if not 0 <= i < vocab_size)
+        raise InputError(f"id {wrong} of the prompt must be from 0 to {vocab_size - 1}")
+
+
+def _same(one: Sequence[int], other: Sequence[int]) -> int:
+    """Length of the longest common beginning."""
+    shorter = min(len(one), len(other))
+    if one[:shorter] == other[:shorter]:
+        return shorter
+    return next(i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
