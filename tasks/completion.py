@@ -1,0 +1,162 @@
+"""Completes code at a caret: a fill-in-the-middle prompt, a cached decode, a shape for the result.
+
+prefix, suffix -> what is nearest the caret -> prompt -> Decoder -> bytes -> draft.py -> pieces
+"""
+
+import math
+import time
+from collections.abc import Generator
+from dataclasses import replace
+
+from codebyte.config import SamplingParams
+from codebyte.decoder import Cancel, Decoder
+from codebyte.errors import InputError
+from codebyte.fim import fim_prompt, path_header
+from codebyte.megabyte import Megabyte
+from codebyte.sampling import Sampler, whole_characters
+from codebyte.tasks.caret import caret_between, fit
+from codebyte.tasks.draft import Completion, Piece, plain, shaped
+
+__all__ = ["Completer", "Completion", "Piece"]
+
+LINE_BYTES = 128  # longest completion of one line, unless told otherwise
+BLOCK_BYTES = 384  # and of several
+_SENTINELS = 3  # ids of a fill-in-the-middle prompt that are not bytes
+_SEEN = 4096  # bytes of the prefix that tell whether it is UTF-8
+
+
+class Completer:
+    """Completes for one user: the next prompt costs only what differs from the last one.
+
+    Not for several threads at a time. A new request ends one that is still streaming.
+    """
+
+    def __init__(self, model: Megabyte) -> None:
+        self._context = model.config.context
+        self._decoder = Decoder(model)
+
+    def complete(
+        self,
+        prefix: bytes,
+        suffix: bytes = b"",
+        *,
+        path: str | None = None,
+        max_new_bytes: int | None = None,
+        multiline: bool | None = None,
+        cancel: Cancel | None = None,
+        max_seconds: float | None = None,
+        sampling: SamplingParams | None = None,
+        raw: bool = False,
+    ) -> Completion:
+        """Gives what belongs between prefix and suffix; the arguments are those of `stream`."""
+        items = self.stream(
+            prefix,
+            suffix,
+            path=path,
+            max_new_bytes=max_new_bytes,
+            multiline=multiline,
+            cancel=cancel,
+            max_seconds=max_seconds,
+            sampling=sampling,
+            raw=raw,
+        )
+        while isinstance(item := next(items), Piece):
+            pass
+        return item
+
+    def stream(
+        self,
+        prefix: bytes,
+        suffix: bytes = b"",
+        *,
+        path: str | None = None,
+        max_new_bytes: int | None = None,
+        multiline: bool | None = None,
+        cancel: Cancel | None = None,
+        max_seconds: float | None = None,
+        sampling: SamplingParams | None = None,
+        raw: bool = False,
+    ) -> Generator[Piece | Completion, None, Completion]:
+        """Yields pieces as soon as they are certain, then the Completion: all of them joined.
+
+        The text is valid UTF-8, unless the prefix is not.
+
+        Args:
+            prefix: all before the caret; of a long one, the end is read.
+            suffix: all after it; of a long one, the beginning is read.
+            path: the file's, as the model may know it.
+            max_new_bytes: the longest completion; None for 128 in one line and 384 in several.
+            multiline: whether it may have several lines; None to decide by the code around.
+            cancel: asked between bytes; True ends the completion.
+            max_seconds: ends it after this time, reading the prompt included.
+            sampling: temperature, top-k, top-p, seed and stop strings; None for greedy.
+            raw: leaves out all rules and filters: the model, stop strings and limits end it.
+
+        Raises:
+            InputError: if max_new_bytes is negative.
+        """
+        sampling = sampling or SamplingParams()
+        several = caret_between(prefix, suffix).multiline if multiline is None else multiline
+        most = (BLOCK_BYTES if several else LINE_BYTES) if max_new_bytes is None else max_new_bytes
+        if most < 0:
+            raise InputError(f"max_new_bytes {most} must not be negative")
+        clock = _Clock(cancel, max_seconds)
+        prompt = self._prompt(prefix, suffix, path, max_new_bytes)
+        whole = self._decoder.prefill(prompt, cancel=clock)
+        cached = self._decoder.cached
+        characters = _is_utf8(prefix)
+        choose = Sampler(sampling, characters=characters)
+        steps = self._decoder.decode(choose, most if whole else 0, cancel=clock)
+        if raw:
+            pieces = plain(steps, stop=sampling.stop, characters=characters)
+        else:
+            pieces = shaped(
+                steps, prefix, suffix, several=several, stop=sampling.stop, characters=characters
+            )
+        shape = yield from pieces
+        reason = shape.stop_reason
+        if not whole or reason == "cancel":
+            reason = "time" if clock.late else "cancel"
+        completion = replace(shape, stop_reason=reason, cached=cached)
+        yield completion
+        return completion
+
+    def _prompt(
+        self, prefix: bytes, suffix: bytes, path: str | None, max_new_bytes: int | None
+    ) -> list[int]:
+        """The prompt, cut to the context with some room for what is to come.
+
+        How much does not depend on the code, so that the cuts stay where they are while one types.
+        """
+        wanted = BLOCK_BYTES if max_new_bytes is None else max_new_bytes
+        eighth = self._context // 8
+        ahead = eighth if wanted <= eighth else 2 * eighth
+        header = path.encode("utf-8", "surrogateescape")[-eighth:] if path else None
+        taken = 1 + ahead + (len(path_header(header)) if header else 0) + _SENTINELS
+        suffix = suffix if suffix.strip() else b""
+        return fim_prompt(*fit(prefix, suffix, max(0, self._context - taken)), header)
+
+
+class _Clock:
+    """Says when to stop: when the caller does, or when time is up."""
+
+    def __init__(self, cancel: Cancel | None, max_seconds: float | None) -> None:
+        self.late = False
+        self._cancel = cancel
+        self._end = math.inf if max_seconds is None else time.monotonic() + max_seconds
+
+    def __call__(self) -> bool:
+        if self._cancel is not None and self._cancel():
+            return True
+        self.late = time.monotonic() > self._end
+        return self.late
+
+
+def _is_utf8(prefix: bytes) -> bool:
+    end = prefix[-_SEEN:]
+    start = next((i for i, byte in enumerate(end[:4]) if byte & 0xC0 != 0x80), 0)
+    try:
+        end[start : whole_characters(end)].decode()
+    except UnicodeDecodeError:
+        return False
+    return True

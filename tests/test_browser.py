@@ -1,0 +1,366 @@
+"""The page in a real browser, with a tiny model that knows one text by heart."""
+
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import uvicorn
+from taught import ACCENTS, HALF, PATH, REST, TEXT, taught_checkpoint
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("default"),  # gradio's own
+]
+
+playwright = pytest.importorskip("playwright.sync_api")
+
+CHROMIUM = os.environ.get("CODEBYTE_CHROMIUM") or shutil.which("chromium")
+OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+PATIENCE = 60_000 * int(os.environ.get("CODEBYTE_PATIENCE", "1"))  # milliseconds
+GHOST = ".cb-ghost"
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    from codebyte.apps.server import create_app
+    from codebyte.apps.session import Session
+
+    app = create_app(Session(taught_checkpoint()))
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+    listener.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["playwright.Browser"]:
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS, timeout=PATIENCE)
+        yield browser
+        browser.close()
+
+
+class Editor:
+    """The page, and what a person does in it."""
+
+    def __init__(self, page: "playwright.Page", address: str) -> None:
+        self.page = page
+        self.elsewhere: list[str] = []
+        self.errors: list[str] = []
+        self.asked: list[dict] = []
+        page.set_default_timeout(PATIENCE)
+        page.on("request", self._note)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.goto(address)
+        page.wait_for_selector(".cm-content")
+        self.key("Control+End")
+        self.idle()
+
+    def _note(self, request: "playwright.Request") -> None:
+        if urlsplit(request.url).hostname not in ("127.0.0.1", None):
+            self.elsewhere.append(request.url)
+        if request.url.endswith("/v1/complete"):
+            self.asked.append(request.post_data_json)
+
+    def key(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def type(self, text: str) -> None:
+        self.page.keyboard.type(text)
+
+    def idle(self) -> None:
+        """Waits until no request is under way."""
+        self.page.wait_for_function(
+            "!document.querySelector('.cb-status').matches"
+            "('[data-state=thinking], [data-state=streaming]')"
+        )
+
+    def put(self, text: str, path: str = PATH) -> None:
+        """Makes this the text, with the caret at its end, without asking for anything."""
+        self.page.evaluate(
+            """([text, path]) => {
+                const { view, requests } = document.querySelector('.cb-write').codebyte;
+                requests.stop();
+                const name = document.querySelector('.cb-path');
+                name.value = path;
+                name.dispatchEvent(new Event('change'));
+                view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text },
+                                selection: { anchor: text.length } });
+                view.focus();
+            }""",
+            [text, path],
+        )
+
+    def caret(self, place: int) -> None:
+        self.page.evaluate(
+            "place => document.querySelector('.cb-write').codebyte.view"
+            ".dispatch({ selection: { anchor: place } })",
+            place,
+        )
+
+    @property
+    def text(self) -> str:
+        return self.page.evaluate(
+            "document.querySelector('.cb-write').codebyte.view.state.sliceDoc()"
+        )
+
+    @property
+    def ghost(self) -> str:
+        found = self.page.query_selector(GHOST)
+        return found.text_content() if found else ""
+
+    def wait_for_ghost(self, text: str) -> None:
+        self.page.wait_for_function(
+            "text => document.querySelector('.cb-ghost')?.textContent === text", arg=text
+        )
+        self.idle()
+
+
+@pytest.fixture
+def editor(browser: "playwright.Browser", address: str) -> Iterator[Editor]:
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    editor = Editor(context.new_page(), address)
+    yield editor
+    assert editor.elsewhere == []
+    assert editor.errors == []
+    context.close()
+
+
+def suggested(editor: Editor) -> Editor:
+    """Types up to the middle of a line the model knows."""
+    editor.put(HALF[:-2])
+    editor.type(HALF[-2:])
+    editor.wait_for_ghost(REST)
+    return editor
+
+
+def test_ghost_text_appears_and_tab_accepts_all_of_it_in_one_step(editor: Editor) -> None:
+    suggested(editor)
+    assert editor.text == HALF
+    editor.key("Tab")
+    assert editor.text == HALF + REST
+    editor.key("Control+z")
+    assert editor.text == HALF
+
+
+def test_a_word_is_accepted_at_a_time(editor: Editor) -> None:
+    suggested(editor)
+    editor.key("Control+ArrowRight")
+    word = REST.split(" ")[0]
+    assert editor.text == HALF + word
+    assert editor.ghost == REST.removeprefix(word)
+    editor.key("Control+ArrowRight", "Control+ArrowRight")
+    assert editor.text == HALF + REST
+
+
+def test_escape_dismisses_and_nothing_comes_back_by_itself(editor: Editor) -> None:
+    suggested(editor)
+    count = len(editor.asked)
+    editor.key("Escape")
+    assert editor.ghost == ""
+    editor.page.wait_for_timeout(400)
+    assert (editor.ghost, editor.text, len(editor.asked)) == ("", HALF, count)
+
+
+def test_typing_what_is_suggested_keeps_the_rest_and_asks_nothing(editor: Editor) -> None:
+    suggested(editor)
+    count = len(editor.asked)
+    for place, letter in enumerate(REST[:6], 1):
+        editor.type(letter)
+        assert editor.ghost == REST[place:]
+    editor.page.wait_for_timeout(300)
+    assert len(editor.asked) == count
+    assert editor.text == HALF + REST[:6]
+
+
+def test_typing_something_else_ends_the_suggestion_and_asks_anew(editor: Editor) -> None:
+    suggested(editor)
+    count = len(editor.asked)
+    editor.type("Q")
+    assert not editor.ghost.startswith(REST)
+    editor.page.wait_for_timeout(300)
+    editor.idle()
+    assert len(editor.asked) == count + 1
+    assert editor.asked[-1]["prefix"] == HALF + "Q"
+
+
+def test_quick_typing_sends_one_request(editor: Editor) -> None:
+    editor.put("")
+    count = len(editor.asked)
+    editor.page.evaluate(
+        """text => {
+            const { view } = document.querySelector('.cb-write').codebyte;
+            for (const letter of text) {
+                const at = view.state.selection.main.head;
+                view.dispatch({ changes: { from: at, insert: letter },
+                                selection: { anchor: at + 1 }, userEvent: 'input.type' });
+            }
+        }""",
+        HALF,
+    )
+    editor.wait_for_ghost(REST)
+    assert [asked["prefix"] for asked in editor.asked[count:]] == [HALF]
+
+
+def test_tab_indents_where_nothing_is_suggested(editor: Editor) -> None:
+    editor.put("")
+    editor.key("Tab")
+    assert editor.text == "    "
+    editor.put("a\nb", "main.go")
+    editor.key("Control+a", "Tab")
+    assert editor.text == "\ta\n\tb"
+
+
+def test_escape_then_tab_leaves_the_editor(editor: Editor) -> None:
+    editor.put("x")
+    editor.key("Escape", "Tab")
+    assert editor.text == "x"
+    assert not editor.page.evaluate("!!document.activeElement.closest('.cm-content')")
+
+
+def test_moving_the_caret_ends_the_suggestion(editor: Editor) -> None:
+    suggested(editor).key("ArrowLeft")
+    assert editor.ghost == ""
+
+
+def test_an_answer_is_remembered(editor: Editor) -> None:
+    suggested(editor)
+    count = len(editor.asked)
+    editor.key("Escape")
+    editor.type("Q")
+    editor.idle()
+    editor.page.wait_for_timeout(300)
+    editor.idle()
+    sent = len(editor.asked)
+    assert sent == count + 1
+    editor.key("Backspace")
+    editor.wait_for_ghost(REST)
+    assert len(editor.asked) == sent
+
+
+def test_a_bracket_the_editor_closed_is_not_doubled(editor: Editor) -> None:
+    before = TEXT[: TEXT.index("(f")]
+    editor.put(before)
+    editor.type("(")
+    assert editor.text == before + "()"
+    rest = TEXT[len(before) + 1 : -1]
+    editor.wait_for_ghost(rest)
+    editor.key("Tab")
+    assert editor.text == before + "(" + rest
+    editor.key("Control+z")
+    assert editor.text == before + "()"
+
+
+def test_letters_outside_ascii_do_not_shift_the_place(editor: Editor) -> None:
+    editor.put(ACCENTS + HALF[:-1])
+    editor.type(HALF[-1])
+    editor.wait_for_ghost(REST)
+    editor.key("Tab")
+    assert editor.text == ACCENTS + HALF + REST
+
+
+def test_suggestions_can_be_turned_off_and_on(editor: Editor) -> None:
+    editor.page.click(".cb-knob")
+    count = len(editor.asked)
+    editor.put(HALF[:-1])
+    editor.type(HALF[-1])
+    editor.page.wait_for_timeout(400)
+    assert (editor.ghost, len(editor.asked)) == ("", count)
+    assert editor.page.inner_text(".cb-figures") == "Suggestions are off"
+    editor.page.click(".cb-knob")
+    suggested(editor)
+
+
+def test_the_status_line_tells_what_it_cost(editor: Editor) -> None:
+    suggested(editor)
+    figures = editor.page.inner_text(".cb-figures")
+    assert "first byte" in figures
+    assert "bytes/s" in figures
+    assert "bytes cached" in figures
+    assert "end of line" in figures
+
+
+def test_each_letter_is_as_faint_as_the_model_is_unsure(editor: Editor) -> None:
+    suggested(editor)
+    shades = editor.page.eval_on_selector_all(
+        f"{GHOST} span", "runs => runs.map(run => [run.className, run.textContent.length])"
+    )
+    assert sum(length for _, length in shades) == len(REST)
+    sure = sum(length for shade, length in shades if shade == "cb-shade-0")
+    assert sure > len(REST) // 2
+
+
+def test_the_file_type_and_the_name_follow_each_other(editor: Editor) -> None:
+    editor.page.fill(".cb-path", "lib/thing.rs")
+    editor.page.press(".cb-path", "Enter")
+    assert editor.page.input_value(".cb-language") == "Rust"
+    editor.page.select_option(".cb-language", "TypeScript")
+    assert editor.page.input_value(".cb-path") == "lib/thing.ts"
+
+
+def test_a_file_keeps_its_line_ends(editor: Editor, tmp_path: Path) -> None:
+    data = b"a = 1\r\nb = '\xc3\xa9'\r\n"
+    (tmp_path / "windows.py").write_bytes(data)
+    editor.page.set_input_files(".cb-file", tmp_path / "windows.py")
+    editor.page.wait_for_function("document.querySelector('.cb-path').value === 'windows.py'")
+    editor.key("Control+End")
+    editor.type("x")
+    editor.page.wait_for_timeout(200)
+    editor.idle()
+    assert editor.asked[-1]["prefix"].encode() == data + b"x"
+    with editor.page.expect_download() as download:
+        editor.page.click(".cb-save")
+    assert Path(download.value.path()).read_bytes() == data + b"x"
+
+
+def test_a_file_that_is_no_text_is_refused(editor: Editor, tmp_path: Path) -> None:
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\xff")
+    before = editor.text
+    editor.page.set_input_files(".cb-file", tmp_path / "picture.png")
+    editor.page.wait_for_selector(".cb-status[data-state=failed]")
+    assert editor.page.inner_text(".cb-figures").startswith("picture.png is not UTF-8 text")
+    assert editor.text == before
+
+
+def test_a_pasted_text_is_shown_as_a_heat_map(editor: Editor) -> None:
+    editor.page.get_by_role("tab", name="Score").click()
+    code = TEXT.replace("height\n", "hieght\n") + "<b>"
+    editor.page.locator(".cb-paste textarea").fill(code)
+    editor.page.get_by_role("button", name="Score", exact=True).click()
+    editor.page.wait_for_selector(".cb-heat")
+    shown = editor.page.inner_text(".cb-row:nth-child(2) > span:last-child")
+    assert shown.strip() == "return width * hieght\u21b5"
+    bits = [float(it) for it in editor.page.locator(".cb-row .cb-bits").all_inner_texts()]
+    assert len(bits) == 7
+    assert bits[1] > 4 * bits[0]
+    assert editor.page.locator(".cb-heat b").count() == 0
+
+
+def test_light_and_dark_can_be_chosen_and_stay(editor: Editor) -> None:
+    dark = "document.body.classList.contains('dark')"
+    before = editor.page.evaluate(dark)
+    editor.page.click(".cb-theme")
+    assert editor.page.evaluate(dark) is not before
+    editor.page.reload()
+    editor.page.wait_for_selector(".cm-content")
+    assert editor.page.evaluate(dark) is not before

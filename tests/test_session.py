@@ -1,0 +1,106 @@
+import threading
+from collections.abc import Iterator
+
+import pytest
+from taught import ENDLESS, HALF, REST, TEXT, taught_checkpoint
+
+from codebyte.apps.session import MOST_CLIENTS, Session
+from codebyte.config import SamplingParams
+from codebyte.scoring import surprisal
+from codebyte.tasks.completion import Completion
+
+DATA = TEXT.encode()
+TYPED = HALF.encode()
+LINE = REST.encode()
+LOOP = ENDLESS.encode() * 4
+LONG = SamplingParams(max_new_bytes=5000)
+
+
+@pytest.fixture(scope="module")
+def session() -> Session:
+    return Session(taught_checkpoint())
+
+
+def last(items: Iterator[object]) -> Completion:
+    found = [item for item in items if isinstance(item, Completion)]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_pieces_joined_are_the_completion(session: Session) -> None:
+    *pieces, done = session.complete("joined", TYPED, cancel=threading.Event())
+    assert isinstance(done, Completion)
+    assert b"".join(piece.text for piece in pieces) == done.text == LINE
+
+
+def test_a_newer_request_of_the_same_client_ends_the_older(session: Session) -> None:
+    older = session.complete("one", LOOP, cancel=threading.Event())
+    next(older)
+    newer = session.complete("one", TYPED, cancel=threading.Event())
+    assert list(older) == []
+    assert last(newer).text == LINE
+
+
+def test_requests_of_different_clients_do_not_end_each_other(session: Session) -> None:
+    one = session.complete("one", TYPED, cancel=threading.Event())
+    other = session.complete("other", TYPED, cancel=threading.Event())
+    first = next(one)
+    assert last(other).text == LINE
+    assert first.text + b"".join(item.text for item in one if not isinstance(item, Completion)) == (
+        LINE
+    )
+
+
+def test_the_next_key_costs_only_what_is_new(session: Session) -> None:
+    last(session.complete("typist", TYPED, cancel=threading.Event()))
+    done = last(session.complete("typist", TYPED + LINE[:1], cancel=threading.Event()))
+    assert done.cached == len(TYPED)
+
+
+def test_the_client_unused_for_longest_is_forgotten(session: Session) -> None:
+    last(session.complete("old", TYPED, cancel=threading.Event()))
+    last(session.complete("kept", TYPED, cancel=threading.Event()))
+    for number in range(MOST_CLIENTS - 1):
+        session.complete(f"new {number}", TYPED, cancel=threading.Event())
+        last(session.complete("kept", TYPED, cancel=threading.Event()))
+    done = last(session.complete("old", TYPED, cancel=threading.Event()))
+    assert done.cached == 0
+    assert last(session.complete("kept", TYPED, cancel=threading.Event())).cached == len(TYPED)
+
+
+def test_a_cancelled_request_gives_no_more(session: Session) -> None:
+    cancel = threading.Event()
+    items = session.generate(LOOP, b"", LONG, cancel=cancel)
+    next(items)
+    cancel.set()
+    assert list(items) == []
+
+
+def test_ghost_text_does_not_wait_for_a_long_request(session: Session) -> None:
+    cancel = threading.Event()
+    started = threading.Event()
+    ended = threading.Event()
+
+    def long_request() -> None:
+        for _ in session.generate(LOOP, b"", LONG, cancel=cancel):
+            started.set()
+        ended.set()
+
+    thread = threading.Thread(target=long_request)
+    thread.start()
+    try:
+        assert started.wait(60)
+        done = last(session.complete("typist", TYPED, cancel=threading.Event()))
+        assert done.text == LINE
+        assert not ended.is_set()
+    finally:
+        cancel.set()
+        thread.join()
+
+
+def test_scores_are_the_models_surprise(session: Session) -> None:
+    assert (session.score(DATA) == surprisal(session.model, DATA)).all()
+
+
+def test_the_model_is_described_by_its_size_and_device(session: Session) -> None:
+    assert session.describe() == f"{session.model.num_parameters() / 1e3:.0f}k parameters on CPU"

@@ -1,0 +1,80 @@
+"""train_code.py: from repositories to a checkpoint, and one sentence for what cannot be done."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import git
+import pytest
+
+from codebyte import checkpoint
+
+SETTINGS = ["--preset", "tiny", "--steps", "2", "--rows", "2", "--length", "96", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def train_code() -> ModuleType:
+    path = Path(__file__).parent.parent / "train_code.py"
+    spec = importlib.util.spec_from_file_location("train_code", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_repositories_become_a_checkpoint_and_a_broken_one_is_left_out(
+    train_code: ModuleType, tiny_repo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = git.Repo(tiny_repo).clone(str(tmp_path / "bare.git"), bare=True)
+    broken = tmp_path / "broken"
+    (broken / ".git").mkdir(parents=True)
+    out = tmp_path / "run"
+    sources = [str(bare.git_dir), str(broken), str(tmp_path / "missing")]
+    assert train_code.main([*sources, "--out", str(out), *SETTINGS]) == 0
+    assert checkpoint.load_training(out / "latest")["step"] == 2
+    info = json.loads((out / "corpus" / "corpus.json").read_text())
+    assert info["train"]["documents"] + info["valid"]["documents"] == 5
+    shown = capsys.readouterr()
+    assert f"left out: {tmp_path / 'missing'}: " in shown.err
+    assert "minified" in shown.err
+    assert "done after 2 steps" in shown.out
+    assert train_code.main(["--resume", "--out", str(out), *SETTINGS, "--steps", "3"]) == 0
+    assert checkpoint.load_training(out / "latest")["step"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["/nowhere/at/all"], "none of the 1 sources could be read"),
+        ([], "there is nothing to read"),
+        (["/nowhere", "--preset", "huge"], "preset 'huge' is not one of: tiny, small"),
+        (["/nowhere", "--decay", "2"], "decay 2.0 must be from 0 to 1"),
+        (["--resume"], "latest"),
+        (["ext::sh -c 'touch owned'"], "none of the 1 sources"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_leaves_nothing(
+    train_code: ModuleType,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    words: str,
+) -> None:
+    out = tmp_path / "run"
+    assert train_code.main([*arguments, "--out", str(out), "--device", "cpu"]) == 1
+    shown = capsys.readouterr().err
+    assert words in shown
+    assert len(shown.splitlines()) == 1
+    assert not (out / "latest").exists()
+    assert not (out / "corpus").exists()
+
+
+def test_an_empty_repository_is_said(
+    train_code: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    git.Repo.init(tmp_path / "empty")
+    arguments = [str(tmp_path / "empty"), "--out", str(tmp_path / "run")]
+    assert train_code.main(arguments) == 1
+    assert "no commit yet" in capsys.readouterr().err

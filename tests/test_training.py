@@ -1,0 +1,156 @@
+"""Training: it learns, stops and goes on exactly, and does not care how a batch is shared out."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from codebyte import checkpoint
+from codebyte.config import PRESETS, TrainConfig
+from codebyte.corpus import Corpus, Document, write_corpus
+from codebyte.errors import CheckpointError, ConfigError
+from codebyte.progress import read_metrics
+from codebyte.training import train
+
+CONFIG = TrainConfig(
+    steps=6, rows=4, length=96, warmup=2, decay=0.5, validate_every=3, validate_rows=4
+)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    folder = tmp_path_factory.mktemp("data") / "corpus"
+    documents = [
+        Document(
+            repo=f"repo{i % 3}",
+            path=f"file{i}.py",
+            data=b"".join(b"def f%d_%d(x):\n    return x + %d\n\n" % (i, j, j) for j in range(12)),
+        )
+        for i in range(12)
+    ]
+    write_corpus(documents, folder, valid={"repo2"}, dedup=False)
+    return Corpus(folder)
+
+
+def losses(folder: Path) -> list[float]:
+    return [line["bits_per_byte"] for line in read_metrics(folder) if "bits_per_byte" in line]
+
+
+def valid(folder: Path) -> list[float]:
+    return [line["valid_bits_per_byte"] for line in read_metrics(folder) if "sample" in line]
+
+
+@pytest.fixture(scope="module")
+def whole(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run from start to end."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    assert train(corpus, out, PRESETS["tiny"], CONFIG, device="cpu").finished
+    return out
+
+
+class InterruptedCorpus(Corpus):
+    """Sends the process what Ctrl-C sends, while the batch of step 2 is made."""
+
+    def batch(self, split: str, step: int, **settings: Any) -> NDArray[np.uint16]:
+        if split == "train" and step == 2:
+            signal.raise_signal(signal.SIGINT)
+        return super().batch(split, step, **settings)
+
+
+def test_an_interrupted_run_goes_on_with_the_losses_of_a_whole_one(
+    corpus: Corpus, whole: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    first = train(InterruptedCorpus(corpus.path), out, PRESETS["tiny"], CONFIG, device="cpu")
+    assert (first.finished, first.step) == (False, 3)
+    second = train(corpus, out, PRESETS["tiny"], CONFIG, resume=True, device="cpu")
+    assert (second.finished, second.step) == (True, 6)
+    assert losses(out) == losses(whole)
+    assert valid(out)[-1] == valid(whole)[-1]
+
+
+def test_the_checkpoint_before_the_decay_can_be_trained_on(whole: Path) -> None:
+    saved = json.loads((whole / "before-decay" / "run.json").read_text())
+    assert saved == {"step": 3}
+    assert checkpoint.load(whole / "before-decay").config == PRESETS["tiny"]
+
+
+def test_parts_of_a_batch_add_up_to_the_batch(corpus: Corpus, whole: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, accumulate=4)
+    train(corpus, tmp_path / "parts", PRESETS["tiny"], config, device="cpu")
+    np.testing.assert_allclose(losses(tmp_path / "parts"), losses(whole), rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_losses_of_one(corpus: Corpus, whole: Path, tmp_path: Path) -> None:
+    script = tmp_path / "both.py"
+    script.write_text(
+        "import torch\n"
+        "torch.set_num_threads(1)\n"
+        "from codebyte.config import PRESETS\n"
+        "from codebyte.corpus import Corpus\n"
+        "from codebyte.training import train\n"
+        "from test_training import CONFIG\n"
+        f"train(Corpus({str(corpus.path)!r}), {str(tmp_path / 'both')!r}, PRESETS['tiny'], CONFIG,"
+        " device='cpu')\n"
+    )
+    here = Path(__file__).parent
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = {**os.environ, "PYTHONPATH": f"{here.parent}:{here}", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, str(script)], env=environment, capture_output=True, text=True, timeout=180
+    )
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(losses(tmp_path / "both"), losses(whole), rtol=1e-4)
+    np.testing.assert_allclose(valid(tmp_path / "both"), valid(whole), rtol=1e-4)
+
+
+def test_the_model_learns(corpus: Corpus, tmp_path: Path) -> None:
+    config = replace(CONFIG, steps=30, fim_rate=0.0, validate_every=30)
+    result = train(corpus, tmp_path / "run", PRESETS["tiny"], config, device="cpu")
+    assert losses(tmp_path / "run")[0] > 7.5
+    assert result.bits_per_byte < 4.5
+
+
+def test_a_run_leaves_its_curve_and_a_loadable_checkpoint(whole: Path) -> None:
+    assert (whole / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert checkpoint.load_training(whole / "latest")["step"] == 6
+    assert list((whole / "tensorboard").iterdir())
+    assert sorted(p.name for p in whole.iterdir()) == [
+        "before-decay",
+        "curve.png",
+        "latest",
+        "metrics.jsonl",
+        "tensorboard",
+    ]
+
+
+def test_a_second_run_in_the_same_folder_is_refused(corpus: Corpus, whole: Path) -> None:
+    before = (whole / "metrics.jsonl").read_bytes()
+    with pytest.raises(ConfigError, match="holds a run already; resume it"):
+        train(corpus, whole, PRESETS["tiny"], CONFIG)
+    assert (whole / "metrics.jsonl").read_bytes() == before
+
+
+def test_nothing_to_resume_is_said(corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="nowhere"):
+        train(corpus, tmp_path / "nowhere", PRESETS["tiny"], CONFIG, resume=True)
+
+
+def test_a_damaged_optimizer_is_said(corpus: Corpus, whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    (out / "latest").mkdir(parents=True)
+    for file in (whole / "latest").iterdir():
+        (out / "latest" / file.name).write_bytes(
+            file.read_bytes()[: -(file.suffix == ".safetensors") or None]
+        )
+    with pytest.raises(CheckpointError):
+        train(corpus, out, PRESETS["tiny"], CONFIG, resume=True)
