@@ -14,6 +14,11 @@ def split_lines(data: bytes) -> list[bytes]:
     return [*lines, parts[-1]] if parts[-1] else lines
 
 
+def encoded(text: str) -> bytes:
+    """Gives the bytes of a text from outside; half of a surrogate pair, no character, is a "?"."""
+    return text.encode("utf-8", "replace")
+
+
 def caret(data: bytes, line: int, column: int) -> int:
     """Finds the byte a caret stands before.
 

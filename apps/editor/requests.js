@@ -59,8 +59,9 @@ export class Requests {
     if (view.composing || !state.doc.length) return;
     const pos = main.head;
     const start = Math.max(0, Math.ceil((pos - PREFIX_MOST) / PREFIX_STEP) * PREFIX_STEP);
-    const prefix = state.sliceDoc(start, pos);
-    const suffix = state.sliceDoc(pos, pos + SUFFIX_MOST);
+    // A cut can leave half of a surrogate pair, which is no character.
+    const prefix = state.sliceDoc(start, pos).toWellFormed();
+    const suffix = state.sliceDoc(pos, pos + SUFFIX_MOST).toWellFormed();
     if (!prefix.trim() && !suffix.trim()) return;
     const body = { prefix, suffix, path: this.path(), multiline: this.multiline(), session: this.session };
 

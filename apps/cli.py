@@ -1,0 +1,249 @@
+"""The `codebyte` command.
+
+Results go to standard output, what is said about them to standard error. Exit status: 0 done, 1 a
+one-line error, 2 a command line that cannot be read. torch and gradio are imported inside the
+commands, so that `--help` is quick.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+import codebyte
+from codebyte.errors import CodebyteError, InputError
+
+if TYPE_CHECKING:
+    from codebyte.tasks.completion import Completion
+
+LARGEST_COMPLETED = 16 << 20  # bytes of a file to complete in
+LARGEST_SCORED = 1 << 20  # bytes of a file to score, unless --limit says otherwise
+
+app = typer.Typer(
+    name="codebyte",
+    help="A byte-level code model that completes and scores code on your own machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Checkpoint = Annotated[
+    str | None,
+    typer.Option(help="A checkpoint's folder; the packaged model if not given.", metavar="FOLDER"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON lines.")]
+
+
+def main() -> NoReturn:
+    """Runs the command; the console script's entry."""
+    try:
+        app()
+    except CodebyteError as error:
+        _fail(str(error))
+    except BrokenPipeError:
+        # The reader (head, less) left. Nothing more can be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"codebyte {codebyte.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def complete(
+    place: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="FILE:LINE:COL",
+            help="Where the caret stands: line and column from 1, column in characters.",
+            show_default=False,
+        ),
+    ] = None,
+    stdin_prefix: Annotated[
+        bool, typer.Option("--stdin-prefix", help="Read what stands before the caret from stdin.")
+    ] = False,
+    suffix_file: Annotated[
+        Path | None,
+        typer.Option(help="With --stdin-prefix: a file of what stands after the caret."),
+    ] = None,
+    path: Annotated[
+        str | None, typer.Option(help="With --stdin-prefix: the name the model is told.")
+    ] = None,
+    max_bytes: Annotated[
+        int | None, typer.Option(min=1, max=1 << 14, help="Longest completion, in bytes.")
+    ] = None,
+    multiline: Annotated[
+        bool | None,
+        typer.Option("--multiline/--one-line", help="Many lines or one; decided by the code."),
+    ] = None,
+    checkpoint: Checkpoint = None,
+    as_json: Json = False,
+) -> None:
+    """Print what the model would write at a place in a file."""
+    if (place is None) != stdin_prefix:
+        raise typer.BadParameter("give either FILE:LINE:COL or --stdin-prefix")
+    if place is not None and (suffix_file is not None or path is not None):
+        raise typer.BadParameter("--suffix-file and --path go with --stdin-prefix")
+    if place is not None:
+        path, prefix, suffix = _split_at(place)
+    else:
+        prefix = _bounded(sys.stdin.buffer, "standard input", LARGEST_COMPLETED)
+        suffix = b"" if suffix_file is None else _read(suffix_file, LARGEST_COMPLETED)
+    from codebyte.tasks.completion import Completer
+
+    completer = Completer(codebyte.load(checkpoint))
+    done = completer.complete(
+        prefix, suffix, path=path, max_new_bytes=max_bytes, multiline=multiline
+    )
+    if as_json:
+        _print_json(_completion_json(done))
+    else:
+        # The bytes as they are, so that what is printed can be pasted at the caret.
+        sys.stdout.buffer.write(done.text + (b"" if done.text.endswith(b"\n") else b"\n"))
+        sys.stdout.buffer.flush()
+
+
+@app.command()
+def score(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A file, or - for standard input.")],
+    limit: Annotated[
+        int, typer.Option(min=1, help="Refuse files of more bytes than this.")
+    ] = LARGEST_SCORED,
+    checkpoint: Checkpoint = None,
+    as_json: Json = False,
+) -> None:
+    """Print how surprising each line of a file is, in bits per byte, and the whole."""
+    from codebyte.apps.lines import split_lines
+
+    if file == "-":
+        data = _bounded(sys.stdin.buffer, "standard input", limit, option="--limit")
+    else:
+        data = _read(Path(file), limit, option="--limit")
+    model = codebyte.load(checkpoint)
+    bits = codebyte.surprisal(model, data)
+    start = 0
+    for number, line in enumerate(split_lines(data), 1):
+        total = float(bits[start : start + len(line)].sum(dtype="float64"))
+        start += len(line)
+        if as_json:
+            _print_json(
+                {"line": number, "bytes": len(line), "bits": round(total, 3)}
+                | {"bits_per_byte": round(total / len(line), 4)}
+            )
+        else:
+            text = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
+            typer.echo(f"{number:6} {total / len(line):6.2f}  {_printable(text)}")
+    total = float(bits.sum(dtype="float64"))
+    mean = total / len(data) if data else 0.0
+    if as_json:
+        _print_json(
+            {"path": file, "bytes": len(data), "bits": round(total, 3)}
+            | {"bits_per_byte": round(mean, 4)}
+        )
+    else:
+        typer.echo(f"{file}: {mean:.3f} bits per byte, {len(data)} bytes, {total:.0f} bits")
+
+
+@app.command()
+def web(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 7860,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="CODEBYTE_TOKEN",
+            help="What every request must carry; needed for any HOST but this machine.",
+        ),
+    ] = None,
+    checkpoint: Checkpoint = None,
+    as_json: Json = False,
+) -> None:
+    """Serve the page and the HTTP API from this machine."""
+    from codebyte.apps.guard import check_binding
+
+    check_binding(host, token)
+    from codebyte.apps.server import serve
+
+    def ready(address: str) -> None:
+        if as_json:
+            _print_json({"url": address})
+        else:
+            typer.echo(f"codebyte is at {address}", err=True)
+
+    typer.echo("loading the model", err=True)
+    serve(checkpoint=checkpoint, host=host, port=port, token=token, ready=ready)
+
+
+def _split_at(place: str) -> tuple[str, bytes, bytes]:
+    """The path, and the file's bytes before and after the caret."""
+    from codebyte.apps.lines import caret
+
+    path, _, rest = place.rpartition(":")
+    path, _, line = path.rpartition(":")
+    if not path or not line.isdecimal() or not rest.isdecimal():
+        raise typer.BadParameter(f"{place!r} is not FILE:LINE:COL, such as src/main.py:12:5")
+    data = _read(Path(path), LARGEST_COMPLETED)
+    try:
+        offset = caret(data, int(line), int(rest))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return path, data[:offset], data[offset:]
+
+
+def _read(path: Path, limit: int, option: str | None = None) -> bytes:
+    """Reads a file without ever holding more than limit + 1 bytes of it."""
+    try:
+        with path.open("rb") as file:
+            return _bounded(file, str(path), limit, option)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _bounded(file: Any, name: str, limit: int, option: str | None = None) -> bytes:
+    data: bytes = file.read(limit + 1)
+    if len(data) > limit:
+        more = f"; {option} allows more" if option else ""
+        raise InputError(f"{name} has more than {limit} bytes, the most that is read here{more}")
+    return data
+
+
+def _printable(text: str) -> str:
+    """Shows control characters instead of sending them to the terminal."""
+    return "".join(c if c.isprintable() or c == "\t" else f"\\x{ord(c):02x}" for c in text)
+
+
+def _completion_json(done: "Completion") -> dict[str, Any]:
+    return {
+        "text": done.text.decode("utf-8", "backslashreplace"),
+        "bits": [round(float(value), 3) for value in done.bits],
+        "stop_reason": done.stop_reason,
+        "replace_suffix_bytes": done.replace_suffix_bytes,
+    }
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    typer.echo(json.dumps(value))
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"codebyte: {' '.join(message.split())}", err=True)
+    sys.exit(1)

@@ -1,0 +1,74 @@
+"""Puts the page, the API and the guard together in one process, and runs it."""
+
+import socket
+from collections.abc import Callable
+from os import PathLike
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from codebyte.apps.api import create_api
+from codebyte.apps.guard import Guard, check_binding
+from codebyte.apps.session import Session
+from codebyte.apps.web import mount
+from codebyte.errors import ConfigError
+
+
+def create_app(session: Session, *, token: str | None = None) -> ASGIApp:
+    """Builds the whole application, guarded."""
+    app = create_api(session)
+    mount(app, session)
+    return Guard(app, token=token)
+
+
+def serve(
+    *,
+    checkpoint: str | PathLike[str] | None = None,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    token: str | None = None,
+    ready: Callable[[str], None] = lambda address: None,
+) -> None:
+    """Serves until interrupted.
+
+    Args:
+        checkpoint: a folder; None for the packaged model.
+        host: address to listen on; any but this machine's own needs a token.
+        port: 0 takes a free one.
+        token: what requests must carry.
+        ready: told the page's address once connections are accepted.
+
+    Raises:
+        ConfigError: if the address cannot be listened on, or is open to others without a token.
+    """
+    check_binding(host, token)
+    # Listening before the model is loaded tells of a port in use at once.
+    listener = _listen(host, port)
+    with listener:
+        session = Session(checkpoint)
+        session.warm_up()
+        config = uvicorn.Config(
+            create_app(session, token=token),
+            log_level="warning",
+            access_log=False,  # would hold the token of /?token=...
+            timeout_graceful_shutdown=2,
+            server_header=False,
+        )
+        name = f"[{host}]" if ":" in host else host
+        ready(f"http://{name}:{listener.getsockname()[1]}/")
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        raise ConfigError(
+            f"{host}:{port} cannot be listened on ({error.strerror or error}): "
+            "give another --host or --port"
+        ) from error
+    return listener
