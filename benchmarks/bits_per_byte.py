@@ -1,0 +1,120 @@
+"""Bits per byte of whole held-out files, each cold, beside general compressors on the same files.
+
+A seeded sample of the files that a corpus keeps for validation, from repositories that no training
+saw: 1 MB of Python and 0.1 MB of each other language that there is. A figure is all bits over all
+bytes. codebyte's bits are those that an arithmetic coder would need, its model given; the
+compressors know nothing before a file, and their small headers count.
+"""
+
+import bz2
+import gzip
+import lzma
+import time
+from collections.abc import Callable, Sequence
+
+import brotli
+import numpy as np
+import pyppmd
+import zstandard
+from contenders import fail, load_ours
+from report import Check, Report, interval, parser
+from texts import by_language, draw, validation_files
+
+import codebyte
+from codebyte.errors import CodebyteError
+from codebyte.megabyte import Megabyte
+
+BAR = 1.70
+MODEL = "codebyte"
+PPMD_MEMORY = 64 << 20
+Compress = Callable[[bytes], bytes]
+
+
+def ppmd(order: int) -> Compress:
+    """PPMd variant H, as in 7-Zip."""
+
+    def compress(data: bytes) -> bytes:
+        encoder = pyppmd.Ppmd7Encoder(order, PPMD_MEMORY)
+        return encoder.encode(data) + encoder.flush()
+
+    return compress
+
+
+COMPRESSORS: dict[str, Compress] = {
+    "gzip -9": lambda data: gzip.compress(data, 9),
+    "bz2 -9": lambda data: bz2.compress(data, 9),
+    "xz -9e": lambda data: lzma.compress(data, preset=9 | lzma.PRESET_EXTREME),
+    "zstd -22": lambda data: zstandard.ZstdCompressor(level=22).compress(data),
+    "brotli -11": lambda data: brotli.compress(data, quality=11),
+    "PPMd o6": ppmd(6),
+    "PPMd o16": ppmd(16),
+}
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    options = parser(__doc__)
+    options.add_argument("--corpus", help="a corpus folder (codebyte.corpus)")
+    options.add_argument("--checkpoint", help="a model's folder (default: the packaged model)")
+    options.add_argument("--bytes", type=int, default=1_000_000, help="of Python")
+    options.add_argument("--other-bytes", type=int, default=100_000, help="of other languages")
+    options.add_argument("--seed", type=int, default=1)
+    args = options.parse_args()
+    if args.corpus is None and not args.quick:
+        options.error("give a --corpus; only --quick goes without")
+    report = Report("bits_per_byte", quick=args.quick, packages=("brotli", "pyppmd", "zstandard"))
+    try:
+        shard = validation_files(args.corpus)
+    except CodebyteError as error:
+        fail(error)
+    model, name = load_ours(args.checkpoint)
+    report.note(f"the model is {name}")
+    if args.corpus is None:
+        report.note("without a corpus the files are those of Python's own library")
+    most = (16_000, 2_000) if args.quick else (args.bytes, args.other_bytes)
+    rows, languages, spread = [], {}, [float("nan")] * 2
+    for language, indices in by_language(shard).items():
+        rng = np.random.default_rng(args.seed)
+        files = draw(shard, indices, most[language != "python"], rng)
+        bits, seconds = measure(model, files)
+        lengths = [len(data) for data in files]
+        found = {name: sum(values) / sum(lengths) for name, values in bits.items()}
+        if language == "python":
+            spread = interval(bits[MODEL], lengths)
+        languages[language] = {"files": len(files), "bytes": sum(lengths), **found}
+        rows.append([language, len(files), sum(lengths), *found.values()])
+        speed = sum(lengths) / seconds
+        print(f"{language}: {found[MODEL]:.4f}, {speed:,.0f} bytes/s", flush=True)
+    report.table(["bits per byte", "files", "bytes", MODEL, *COMPRESSORS], rows)
+    python = languages.get("python", {})
+    value = python.get(MODEL, float("nan"))
+    best = min(COMPRESSORS, key=lambda name: python.get(name, float("inf")))
+    print(
+        f"95 % of samples of as many Python files give {spread[0]:.3f} to {spread[1]:.3f}"
+    )
+    report.finish(
+        {"bits per byte of Python": Check(value, BAR, at_most=True)},
+        unit="bits per byte",
+        spread=spread,
+        ours=value,
+        theirs=python.get(best, float("nan")),
+        theirs_is=best,
+        ratio=value / python[best] if python else float("nan"),
+        languages=languages,
+        model=name,
+        seed=args.seed,
+    )
+
+
+def measure(model: Megabyte, files: Sequence[bytes]) -> tuple[dict[str, list[float]], float]:
+    """Bits of each file under the model and each compressor; the seconds that the model took."""
+    start = time.perf_counter()
+    bits = {MODEL: [float(codebyte.surprisal(model, data).sum(dtype=np.float64)) for data in files]}
+    seconds = time.perf_counter() - start
+    for name, compress in COMPRESSORS.items():
+        bits[name] = [8.0 * len(compress(data)) for data in files]
+    return bits, seconds
+
+
+if __name__ == "__main__":
+    main()
