@@ -226,6 +226,9 @@ def test_tab_indents_where_nothing_is_suggested(editor: Editor) -> None:
     editor.put("")
     editor.key("Tab")
     assert editor.text == "    "
+    editor.put("ab")
+    editor.key("Tab")
+    assert editor.text == "ab  "
     editor.put("a\nb", "main.go")
     editor.key("Control+a", "Tab")
     assert editor.text == "\ta\n\tb"

@@ -5,8 +5,9 @@
 // `pos` that accepting also removes (a bracket that was closed by itself). `id` ties the ghost to
 // the request that fills it, so that a late piece of an older request is never shown.
 
-import { isolateHistory, insertTab, indentMore } from "@codemirror/commands";
-import { Prec, StateEffect, StateField, Text } from "@codemirror/state";
+import { indentMore, isolateHistory } from "@codemirror/commands";
+import { indentUnit } from "@codemirror/language";
+import { EditorSelection, Prec, StateEffect, StateField, Text, countColumn } from "@codemirror/state";
 import { Decoration, EditorView, WidgetType, keymap } from "@codemirror/view";
 
 export const openGhost = StateEffect.define();
@@ -147,11 +148,20 @@ export function dismiss(view) {
   return true;
 }
 
+// Selected lines move in by one unit; elsewhere the caret goes to the next multiple of it.
 function indent(view) {
-  if (view.state.readOnly) return false;
-  return view.state.selection.ranges.some((range) => !range.empty)
-    ? indentMore(view)
-    : insertTab(view);
+  const { state } = view;
+  if (state.readOnly) return false;
+  if (state.selection.ranges.some((range) => !range.empty)) return indentMore(view);
+  const unit = state.facet(indentUnit);
+  const change = state.changeByRange(({ head }) => {
+    const line = state.doc.lineAt(head);
+    const column = countColumn(line.text.slice(0, head - line.from), state.tabSize);
+    const insert = unit === "\t" ? unit : " ".repeat(unit.length - (column % unit.length));
+    return { changes: { from: head, insert }, range: EditorSelection.cursor(head + insert.length) };
+  });
+  view.dispatch(change, { userEvent: "input", scrollIntoView: true });
+  return true;
 }
 
 // While a ghost begins with what is typed, the letters go in as they are: no bracket is closed
