@@ -237,12 +237,12 @@ def _replacing(path: Path) -> Iterator[Path]:
     """Gives a path to write to, which replaces `path` at the end, or vanishes on an error."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
+        fresh.touch()
+        mode = fresh.stat().st_mode
         yield fresh
         with fresh.open("rb+") as file:
             os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        fresh.chmod(0o666 & ~mask)  # safetensors makes files that only their owner can read
+        fresh.chmod(mode)  # safetensors makes files that only their owner can read
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
