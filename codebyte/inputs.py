@@ -2,80 +2,89 @@
 
 N-grams are hashed into tables (BLT, arXiv:2412.09871). A match looks up where the last n ids stood
 before in the same row and shows which id followed there: copying, which code is full of, needs no
-attention.
-Both depend on earlier ids only.
+attention. Both depend on earlier ids only.
 
-Axes: b batch, r rows, t places, n new places, d width.
+Axes: b batch, r rows, t places, n new places, m lengths of n-grams or matches, d width.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 from codebyte.config import ModelConfig
 
 _FACTOR = 0x5851F42D4C957F2D  # odd 64-bit multiplier (Knuth's MMIX generator); products wrap
 _MIX = 0x2545F4914F6CDD1D
+_BEFORE = -1  # stands for an id before the start
 
 
-def ngram_hashes(ids: Tensor, lengths: tuple[int, ...]) -> dict[int, Tensor]:
-    """Hashes of the last n ids at each place; places before the start count as nothing.
+def ngram_hashes(ids: Tensor, lengths: tuple[int, ...]) -> Tensor:
+    """Hashes of the last n ids at each place, all 64 bits used.
 
     Args:
-        ids: (b, t) int64; -1 stands for a place before the start.
+        ids: (b, reach + t) int64, where reach is the largest of `lengths` less one.
         lengths: the n wanted.
 
     Returns:
-        For each n a (b, t) int64 tensor, all 64 bits used.
+        (b, m, t) int64.
     """
-    longest = max(lengths, default=1)
-    powers = torch.tensor([_wrap(_FACTOR**i) for i in range(longest)], device=ids.device)
-    recent = F.pad(ids + 1, (longest - 1, 0)).unfold(1, longest, 1).flip(-1)  # the newest first
-    totals = (recent * powers).cumsum(dim=-1)  # products and sums wrap
+    longest = max(lengths)
+    powers, chosen = _constants(lengths, ids.device)
+    totals = ((ids + 1).unfold(1, longest, 1) * powers).flip(-1).cumsum(dim=-1)  # sums wrap
+    totals = rearrange(totals[..., chosen], "b t m -> b m t")
     mixed = (totals ^ (totals >> 29)) * _MIX
-    mixed ^= mixed >> 32
-    return {n: mixed[..., n - 1] for n in lengths}
+    return mixed ^ (mixed >> 32)
 
 
-def _wrap(value: int) -> int:
-    """The signed 64-bit value of an integer modulo 2^64."""
-    return (value + 2**63) % 2**64 - 2**63
+@lru_cache(maxsize=64)
+def _constants(lengths: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Powers of the factor, that of the newest id last, and which sums are wanted."""
+    powers = [(_FACTOR**i + 2**63) % 2**64 - 2**63 for i in reversed(range(max(lengths)))]
+    with torch.inference_mode(False):
+        wanted = torch.tensor([n - 1 for n in lengths], device=device)
+        return torch.tensor(powers, device=device), wanted
 
 
 def earlier_places(hashes: Tensor, new: int) -> Tensor:
     """Where the same hash stood last before each of the last `new` places; -1 if nowhere.
 
     Args:
-        hashes: (b, t) int64.
+        hashes: (..., t) int64.
 
     Returns:
-        (b, new) int64.
+        (..., new) int64.
     """
-    t = hashes.shape[1]
-    if new * t <= 1 << 17:  # few questions: compare with every place
-        index = torch.arange(t, device=hashes.device)
-        recent = hashes[:, t - new :]
-        same = (hashes[:, None] == recent[:, :, None]) & (index < index[t - new :, None])
-        return torch.where(same, index, -1).amax(dim=2)
-    ordered, places = hashes.sort(dim=1, stable=True)
-    same = ordered[:, 1:] == ordered[:, :-1]
-    found = torch.where(same, places[:, :-1], -1)
-    return F.pad(found, (1, 0), value=-1).gather(1, places.argsort(dim=1))[:, t - new :]
+    t = hashes.shape[-1]
+    if new * t <= 1 << 16:  # few questions: compare with every place
+        index = torch.arange(1, t + 1, device=hashes.device)
+        same = hashes[..., None, :] == hashes[..., t - new :, None]  # (..., new, t)
+        if new > 1:
+            same &= index < index[t - new :, None]
+        else:
+            same[..., -1] = False
+        return (same * index).amax(dim=-1) - 1
+    ordered, places = hashes.sort(dim=-1, stable=True)
+    same = ordered[..., 1:] == ordered[..., :-1]
+    found = F.pad(torch.where(same, places[..., :-1], -1), (1, 0), value=-1)
+    return found.gather(-1, places.argsort(dim=-1))[..., t - new :]
 
 
 @dataclass
 class History:
     """The ids fed so far and the hashes that matches are looked up by, for each row of a batch."""
 
-    length: Tensor  # (b,)
+    length: Tensor  # (b,), on the CPU
+    recent: Tensor  # (b, reach), the last ids
     ids: Tensor  # (b, s)
-    hashes: dict[int, Tensor] = field(default_factory=dict)  # n -> (b, s)
+    hashes: Tensor  # (b, m, s)
 
     def snapshot(self) -> "History":
         """Gives a copy at this length that shares the storage."""
-        return History(self.length.clone(), self.ids, dict(self.hashes))
+        return History(self.length.clone(), self.recent.clone(), self.ids, self.hashes)
 
 
 class ByteInputs(nn.Module):
@@ -84,8 +93,10 @@ class ByteInputs(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         dim = config.levels[0].dim
-        self.ngrams, self.buckets = config.ngrams, config.ngram_buckets
-        self.matches, self.vocab_size = config.matches, config.vocab_size
+        self.ngrams, self.buckets = len(config.ngrams), config.ngram_buckets
+        self.matches, self.vocab_size = len(config.matches), config.vocab_size
+        self.lengths = (*config.ngrams, *config.matches)
+        self.reach = max(self.lengths, default=1) - 1
         self.byte = nn.Embedding(config.vocab_size, dim)
         if config.ngrams:
             self.table = nn.Embedding(len(config.ngrams) * config.ngram_buckets, config.ngram_dim)
@@ -95,64 +106,72 @@ class ByteInputs(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """(b, t) -> (b, t, d)."""
-        hashes = ngram_hashes(ids, tuple({*self.ngrams, *self.matches}))
-        found = {n: earlier_places(hashes[n], ids.shape[1]) for n in self.matches}
-        return self._embed(ids, hashes, found, ids)
+        if not self.lengths:
+            return self.byte(ids)
+        hashes = ngram_hashes(F.pad(ids, (self.reach, 0), value=_BEFORE), self.lengths)
+        found = earlier_places(hashes[:, self.ngrams :], ids.shape[1])
+        return self._embed(ids, hashes[:, : self.ngrams], found, ids)
 
     def init_history(self, batch: int) -> History:
         """Gives the history of an empty sequence."""
-        empty = torch.zeros(batch, 0, dtype=torch.int64, device=self.byte.weight.device)
+        nothing = torch.zeros(batch, 0, dtype=torch.int64, device=self.byte.weight.device)
         return History(
-            torch.zeros(batch, dtype=torch.int64), empty, {n: empty for n in self.matches}
+            length=torch.zeros(batch, dtype=torch.int64),
+            recent=nothing.new_full((batch, self.reach), _BEFORE),
+            ids=nothing,
+            hashes=nothing.new_zeros(batch, self.matches, 0),
         )
 
     def step(self, ids: Tensor, history: History, rows: Tensor) -> Tensor:
         """(r, n) ids that follow the history of these rows -> (r, n, d)."""
         n = ids.shape[1]
         start = history.length[rows]
-        reach = max((*self.ngrams, *self.matches), default=1) - 1
-        back = start[:, None] + torch.arange(-reach, 0)
-        batch, longest = history.length.shape[0], int(start.max()) + n
-        history.ids = _grown(history.ids, batch, longest)
-        before = history.ids[rows[:, None], back.clamp(min=0)].masked_fill(
-            (back < 0).to(ids.device), -1
-        )
-        hashes = ngram_hashes(torch.cat([before, ids], dim=1), tuple({*self.ngrams, *self.matches}))
-        hashes = {m: h[:, reach:] for m, h in hashes.items()}
+        longest = int(start.max()) + n
+        history.ids = _grown(history.ids, longest)
+        history.length[rows] = start + n
         places = start[:, None] + torch.arange(n)
         history.ids[rows[:, None], places] = ids
-        history.length[rows] = start + n
-        found = {}
-        for m in self.matches:
-            store = history.hashes[m] = _grown(history.hashes[m], batch, longest)
-            store[rows[:, None], places] = hashes[m]
-            found[m] = torch.cat(
-                [
-                    earlier_places(store[row : row + 1, : int(first) + n], n)
-                    for row, first in zip(rows.tolist(), start, strict=True)
-                ]
-            )
-        return self._embed(ids, hashes, found, history.ids[rows])
+        if not self.lengths:
+            return self.byte(ids)
+        joined = torch.cat([history.recent[rows], ids], dim=1)
+        history.recent[rows] = joined[:, n:]
+        hashes = ngram_hashes(joined, self.lengths)
+        history.hashes = _grown(history.hashes, longest)
+        kept = rearrange(hashes[:, self.ngrams :], "r m n -> r n m")
+        history.hashes[rows[:, None], :, places] = kept
+        found = [
+            earlier_places(history.hashes[row, :, :end], n)
+            for row, end in zip(rows.tolist(), (start + n).tolist(), strict=True)
+        ]
+        return self._embed(ids, hashes[:, : self.ngrams], torch.stack(found), history.ids[rows])
 
-    def _embed(
-        self, ids: Tensor, hashes: dict[int, Tensor], found: dict[int, Tensor], past: Tensor
-    ) -> Tensor:
+    def _embed(self, ids: Tensor, hashes: Tensor, found: Tensor, past: Tensor) -> Tensor:
+        """(b, t) ids, (b, m, t) hashes of n-grams, (b, m, t) places of matches in (b, s) past."""
         x = self.byte(ids)
         if self.ngrams:
-            buckets = [
-                hashes[n] % self.buckets + i * self.buckets for i, n in enumerate(self.ngrams)
-            ]
-            x = x + self.from_table(sum(self.table(bucket) for bucket in buckets))
-        for i, n in enumerate(self.matches):
-            followed = past.gather(1, (found[n] + 1).clamp(max=past.shape[1] - 1))
-            followed = torch.where(found[n] >= 0, followed, self.vocab_size)
-            x = x + self.match(followed + i * (self.vocab_size + 1))
+            buckets = hashes % self.buckets + self._offsets(self.ngrams, self.buckets)
+            x = x + self.from_table(_sum_of(self.table, buckets))
+        if self.matches:
+            places = rearrange(found + 1, "b m t -> b (m t)").clamp(max=past.shape[1] - 1)
+            followed = past.gather(1, places).view(found.shape)
+            followed = torch.where(found >= 0, followed, self.vocab_size)
+            followed = followed + self._offsets(self.matches, self.vocab_size + 1)
+            x = x + _sum_of(self.match, followed)
         return x
 
+    def _offsets(self, count: int, size: int) -> Tensor:
+        """Where each of `count` tables of `size` rows begins, (count, 1)."""
+        return torch.arange(0, count * size, size, device=self.byte.weight.device)[:, None]
 
-def _grown(store: Tensor, batch: int, length: int) -> Tensor:
-    if store.shape[1] >= length:
+
+def _sum_of(table: nn.Embedding, rows: Tensor) -> Tensor:
+    """The sums over m of the rows named, (b, m, t) -> (b, t, d)."""
+    flat = rearrange(rows, "b m t -> (b t) m")
+    return F.embedding_bag(flat, table.weight, mode="sum").view(rows.shape[0], rows.shape[2], -1)
+
+
+def _grown(store: Tensor, length: int) -> Tensor:
+    """A store with room for `length` places along its last axis."""
+    if store.shape[-1] >= length:
         return store
-    new = store.new_zeros(batch, max(256, 2 * length))
-    new[:, : store.shape[1]] = store
-    return new
+    return F.pad(store, (0, max(256, 2 * length) - store.shape[-1]))

@@ -25,7 +25,30 @@ CONV_DILATIONS = (1, 4)  # taken in turn by a level's blocks
 
 def norm(x: Tensor) -> Tensor:
     """Gives x with root mean square 1 along its last axis (no learned gain)."""
-    return F.rms_norm(x, (x.shape[-1],))
+    if torch.is_grad_enabled() and x.requires_grad:
+        return _Norm.apply(x)
+    return x * _norm_scale(x)
+
+
+def _norm_scale(x: Tensor) -> Tensor:
+    return x.shape[-1] ** 0.5 / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp(min=1e-6)
+
+
+class _Norm(torch.autograd.Function):
+    """As F.rms_norm, whose CPU kernels are several passes over memory each way."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        scale = _norm_scale(x)
+        y = x * scale
+        ctx.save_for_backward(y, scale)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:  # type: ignore[override]
+        y, scale = ctx.saved_tensors
+        along = (grad * y).mean(dim=-1, keepdim=True)
+        return torch.addcmul(grad, y, along, value=-1).mul_(scale)
 
 
 def rotate(x: Tensor, positions: Tensor, end: int | None = None) -> Tensor:
@@ -223,10 +246,18 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., d) -> (..., d)."""
-        hidden = _SquaredReLU.apply(self.up(x))
+        hidden = squared_relu(self.up(x))
         if self.training and self.dropout:
             hidden = F.dropout(hidden, self.dropout)
         return self.down(hidden)
+
+
+def squared_relu(x: Tensor) -> Tensor:
+    """max(x, 0)^2."""
+    if torch.is_grad_enabled():
+        return _SquaredReLU.apply(x)
+    positive = F.relu(x)
+    return positive * positive
 
 
 class _SquaredReLU(torch.autograd.Function):
