@@ -126,6 +126,6 @@ async def _invalid(request: Request, error: Exception) -> Response:
     places = [part for part in problems[0]["loc"] if part != "body"]
     name = str(places[0]) if places else None
     # A value that may be of several types is refused once for each; say all of it.
-    about = dict.fromkeys(it["msg"] for it in problems if it["loc"] and name in map(str, it["loc"]))
+    about = dict.fromkeys(it["msg"] for it in problems if places and places[0] in it["loc"])
     message = f"{name}: {'; or '.join(about)}" if name and about else str(problems[0]["msg"])
     return JSONResponse(error_body(message, param=name), 400)

@@ -10,6 +10,7 @@ import ipaddress
 import json
 import secrets
 from http.cookies import CookieError, SimpleCookie
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.exceptions import HTTPException
@@ -132,7 +133,9 @@ class Guard:
         return bounded
 
 
-def error_body(message: str, *, code: str | None = None, param: str | None = None) -> dict:
+def error_body(
+    message: str, *, code: str | None = None, param: str | None = None
+) -> dict[str, Any]:
     """The body OpenAI's clients expect of an error."""
     kind = "authentication_error" if code == "invalid_api_key" else "invalid_request_error"
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}

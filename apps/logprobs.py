@@ -7,7 +7,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from codebyte.errors import InputError
 from codebyte.megabyte import Megabyte
@@ -34,8 +36,8 @@ def logprobs_of(
             f"logprobs are for at most {model.config.context} bytes of prompt and completion, "
             f"these are {len(ids)}"
         )
-    found = []
-    likeliest = []
+    found: list[float | None] = []
+    likeliest: list[dict[str, float] | None] = []
     if shown:
         rows = model(torch.tensor([list(ids)]))[0, :-1].float().log_softmax(-1)[-len(shown) :]
         found = rows.gather(1, torch.tensor(list(shown))[:, None])[:, 0].tolist()
@@ -46,7 +48,7 @@ def logprobs_of(
     return _listed(shown, found, likeliest, 0)
 
 
-def logprobs_from(bits: Sequence[float], shown: bytes, offset: int) -> dict[str, list[Any]]:
+def logprobs_from(bits: NDArray[np.float32], shown: bytes, offset: int) -> dict[str, list[Any]]:
     """Tells the surprise of the bytes of a stream, of which only the chosen ones are known.
 
     Args:
@@ -54,12 +56,13 @@ def logprobs_from(bits: Sequence[float], shown: bytes, offset: int) -> dict[str,
         shown: the bytes.
         offset: characters that were sent before.
     """
-    return _listed(
-        shown, [-float(value) * math.log(2) for value in bits], [None] * len(shown), offset
-    )
+    found = (-math.log(2) * bits).tolist()
+    return _listed(shown, found, [None] * len(shown), offset)
 
 
-def _listed(shown: bytes, found: list, likeliest: list, offset: int) -> dict[str, list[Any]]:
+def _listed(
+    shown: bytes, found: list[Any], likeliest: list[Any], offset: int
+) -> dict[str, list[Any]]:
     starts = []
     for byte in shown:
         offset += byte & 0xC0 != 0x80  # every byte but a continuation begins a character

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from os import PathLike
 
 import uvicorn
@@ -56,16 +57,21 @@ def serve(
         )
         name = f"[{host}]" if ":" in host else host
         ready(f"http://{name}:{listener.getsockname()[1]}/")
-        uvicorn.Server(config).run(sockets=[listener])
+        with suppress(KeyboardInterrupt):  # raised again once all has been shut down
+            uvicorn.Server(config).run(sockets=[listener])
 
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(128)
+        # Only sockets of a named protocol are freed from Nagle's delay by asyncio: 40 ms a piece.
+        with ExitStack() as failing:
+            listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+            failing.enter_context(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            listener.listen(128)
+            failing.pop_all()
     except OSError as error:
         raise ConfigError(
             f"{host}:{port} cannot be listened on ({error.strerror or error}): "

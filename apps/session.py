@@ -20,7 +20,7 @@ from codebyte.tasks.completion import Completer, Completion, Piece
 
 MOST_CLIENTS = 16  # editors whose caches are kept; the one unused for longest goes first
 MOST_IDLE = 4  # caches kept for requests that name no editor
-Items = Generator[Piece | Completion, None, object]
+Items = Generator[Piece | Completion, None, None]
 
 _WARM_UP = b"def add(a, b):\n    return "
 
@@ -123,7 +123,9 @@ class Session:
         with self._scoring:
             return surprisal(self.model, data)
 
-    def _in_turns(self, stream: Items, cancel: threading.Event) -> Items:
+    def _in_turns(
+        self, stream: Generator[Piece | Completion, None, object], cancel: threading.Event
+    ) -> Items:
         while not cancel.is_set():
             with self._turns.turn():
                 item = next(stream, None)

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 # Both are read while gradio is imported.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -39,7 +40,8 @@ def read_config(path: Path) -> dict:
 
 _WEIGHTS = (400, 700)  # the 600 that gradio carries lacks the letters of plain English
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
-_MARK = """<svg class="cb-mark" viewBox="0 0 32 32" fill="none" aria-hidden="true">
+_MARK = """<svg class="cb-mark" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"
+fill="none" aria-hidden="true">
 <rect x="1" y="1" width="30" height="30" rx="8" fill="currentColor" opacity=".14"/>
 <g fill="currentColor"><rect x="7" y="8" width="4" height="16" rx="1.5"/>
 <rect x="14" y="8" width="4" height="10" rx="1.5" opacity=".75"/>
@@ -88,7 +90,7 @@ def mount(app: FastAPI, session: Session) -> None:
         pwa=False,
         theme=_theme(),
         css=_PAGE_CSS,
-        head="".join(links),
+        head="".join([_icon(), *links]),
     )
 
 
@@ -173,6 +175,11 @@ def _header(session: Session) -> str:
         '<button class="cb-theme" type="button" aria-label="Light or dark" '
         f'title="Light or dark">{_MOON}</button></div>'
     )
+
+
+def _icon() -> str:
+    drawn = quote(_MARK.replace("currentColor", "#0b7a67"))
+    return f'<link rel="icon" href="data:image/svg+xml,{drawn}">'
 
 
 def _asset(content: bytes, media_type: str) -> Callable[[], Response]:

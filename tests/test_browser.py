@@ -359,6 +359,17 @@ def test_a_pasted_text_is_shown_as_a_heat_map(editor: Editor) -> None:
     assert editor.page.locator(".cb-heat b").count() == 0
 
 
+def test_a_file_of_any_bytes_is_scored(editor: Editor, tmp_path: Path) -> None:
+    (tmp_path / "data.bin").write_bytes(b"\x00\xff\r\n")
+    editor.page.get_by_role("tab", name="Score").click()
+    with editor.page.expect_file_chooser() as chooser:
+        editor.page.get_by_role("button", name="Score a file").click()
+    chooser.value.set_files(tmp_path / "data.bin")
+    editor.page.wait_for_selector(".cb-heat")
+    shown = editor.page.inner_text(".cb-row > span:last-child")
+    assert shown.strip() == "\u2400\\xff\u240d\u21b5"
+
+
 def test_light_and_dark_can_be_chosen_and_stay(editor: Editor) -> None:
     dark = "document.body.classList.contains('dark')"
     before = editor.page.evaluate(dark)

@@ -4,12 +4,10 @@ const number = new Intl.NumberFormat("en-US");
 
 const REASONS = {
   line: "end of line",
-  newline: "end of line",
+  block: "end of block",
   eot: "end of text",
   suffix: "met the text after the caret",
-  length: "length limit",
-  dedent: "end of block",
-  indent: "end of block",
+  budget: "length limit",
 };
 
 export function describe(report) {
