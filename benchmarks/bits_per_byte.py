@@ -89,9 +89,7 @@ def main() -> None:
     python = languages.get("python", {})
     value = python.get(MODEL, float("nan"))
     best = min(COMPRESSORS, key=lambda name: python.get(name, float("inf")))
-    print(
-        f"95 % of samples of as many Python files give {spread[0]:.3f} to {spread[1]:.3f}"
-    )
+    print(f"95 % of samples of as many Python files give {spread[0]:.3f} to {spread[1]:.3f}")
     report.finish(
         {"bits per byte of Python": Check(value, BAR, at_most=True)},
         unit="bits per byte",

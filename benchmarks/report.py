@@ -9,6 +9,7 @@ import json
 import math
 import os
 import platform
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -18,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-BUSY = 0.25  # processes waiting for each core, above which figures are not to be quoted
+BUSY = 0.05  # share of the cores used by others, above which figures are not to be quoted
+_WATCHED = 0.5  # seconds that others are watched before the start
 _DIGITS = 5  # significant ones of the figures in the JSON object
 _RESAMPLES = 2000
 
@@ -43,14 +45,16 @@ class Report:
     def __init__(self, name: str, *, quick: bool, packages: Sequence[str] = ()) -> None:
         self._name, self._quick = name, quick
         self._hardware, self._versions = hardware(), versions(("codebyte", "torch", *packages))
-        self._load = os.getloadavg()[0] if hasattr(os, "getloadavg") else math.nan
         self._notes: list[str] = []
         print(f"{name} on {self._hardware}")
         print(", ".join(f"{package} {number}" for package, number in self._versions.items()))
         if quick:
             self.note("a quick run shows that it works; its figures are not to be quoted")
-        if self._load > BUSY * cores():
-            self.note(f"the machine is busy (load {self._load:.1f}): figures are not to be quoted")
+        self._began = _Clocks.now()
+        time.sleep(_WATCHED)
+        if (others := self._began.used_by_others()) > BUSY:
+            print(f"others use {others:.0%} of the machine: better to wait until it is idle")
+        self._began = _Clocks.now()
 
     def note(self, text: str) -> None:
         """Says something about the figures, here and in the JSON object."""
@@ -82,6 +86,8 @@ class Report:
         for name, check in checks.items():
             sign, verdict = ("<=", ">=")[not check.at_most], "passed" if check.passed else "MISSED"
             print(f"{name}: {_shown(check.value)} (bar {sign} {_shown(check.bar)}) {verdict}")
+        if (others := self._began.used_by_others()) > BUSY:
+            self.note(f"others used {others:.0%} of the machine: figures are not to be quoted")
         headline = next(iter(checks.values()))
         result = {
             "name": self._name,
@@ -103,10 +109,35 @@ class Report:
             },
             "versions": self._versions,
             "quick": self._quick,
-            "load": self._load,
+            "used_by_others": others,
             "notes": self._notes,
         }
         print(json.dumps(_plain(result), allow_nan=False), flush=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Clocks:
+    """Seconds so far: real ones, all processors' and this program's with what it started."""
+
+    real: float
+    machine: float  # NaN where the system does not tell
+    own: float
+
+    @classmethod
+    def now(cls) -> "_Clocks":
+        stat = Path("/proc/stat")
+        machine = math.nan
+        if stat.is_file():
+            user, nice, system, _, _, *rest = map(int, stat.read_text().split("\n")[0].split()[1:9])
+            machine = (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")
+        return cls(time.monotonic(), machine, sum(os.times()[:4]))
+
+    def used_by_others(self) -> float:
+        """Share of all cores that other programs have used since."""
+        now = _Clocks.now()
+        passed = (now.real - self.real) * (os.cpu_count() or 1)
+        share = (now.machine - self.machine - (now.own - self.own)) / passed
+        return share if math.isnan(share) else min(1.0, max(0.0, share))
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:

@@ -79,7 +79,7 @@ def choose(contender: str, fast_bfloat16: bool, quick: bool) -> dict[str, Any]:
     keep = contender != "theirs"
     axes: dict[str, tuple[Any, ...]] = {
         "contender": (contender,),
-        "rows": (2,) if quick else (8, 2, 4, 16),
+        "rows": (2,) if quick else (8, 2, 4, 16, 32),
         "threads": (cores(),) if quick else tuple(dict.fromkeys((cores(), 1))),
         "dtype": ("float32", "bfloat16") if fast_bfloat16 and not quick else ("float32",),
         "keep": (keep,) if quick else (keep, not keep),
