@@ -1,6 +1,8 @@
 """A tiny real model that knows a few texts by heart, so that tests can say what it completes."""
 
+import atexit
 import functools
+import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +64,7 @@ def taught_checkpoint() -> Path:
         if loss.item() < 0.02:
             break
     folder = Path(tempfile.mkdtemp(prefix="codebyte-taught-"))
+    atexit.register(shutil.rmtree, folder)
     save(model, folder)
     return folder
 
