@@ -46,7 +46,7 @@ class Worker:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.settings} ended with status {self._process.wait()}")
+            sys.exit(f"{self.settings} ended with status {self._process.wait()}")
         return json.loads(line)
 
     def __enter__(self) -> "Worker":
