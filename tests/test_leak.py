@@ -52,7 +52,7 @@ def test_noise_stays_as_surprising_as_it_is(name: str) -> None:
     torch.manual_seed(1)
     loss = _fresh_loss(Megabyte(CONFIGS[name]))
     # 4096 letters; chances that are off by a tenth or so give a standard error of 0.002 nats
-    assert ENTROPY - 0.01 < loss < ENTROPY + 0.15  # and the sixteen symbols were learned
+    assert ENTROPY - 0.01 < loss < ENTROPY + 0.05  # and the sixteen symbols were learned
 
 
 def test_a_leak_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
