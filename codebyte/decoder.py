@@ -23,6 +23,7 @@ Prompt = bytes | Sequence[int]
 CHUNK = 256  # ids fed at once; also how far apart the marks of a long prompt are
 BACK = 16  # ids before the end of a prompt where there is a mark, for a few bytes taken back
 MOST_MARKS = 128
+NEWLINE = ord("\n")
 
 
 class Decoder:
@@ -122,6 +123,8 @@ class Decoder:
         """Feeds one byte; in a full context, to a decoder of its own that knows the last half."""
         if self.room > 0:
             self._feed([byte])
+            if byte == NEWLINE:  # where what is taken of the output may end
+                self._mark()
             return self
         other = Decoder(self.model)
         other.prefill([*self._ids, byte][-max(1, self.model.config.context // 2) :])

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from codebyte.config import LevelConfig, ModelConfig
 from codebyte.inputs import ByteInputs, History
 from codebyte.layers import KVCache, Stack, Tail, norm
+from codebyte.onebyte import OneByte
 from codebyte.patching import borders, patches, previous, word_ends
 from codebyte.vocab import EOT
 
@@ -189,6 +190,13 @@ class ContextWiring(nn.Module):
         self.inputs = ByteInputs(config)
         self.levels = Level(config.levels)
         self.head = nn.Linear(config.levels[0].dim, config.vocab_size, bias=False)
+        self._one_byte: OneByte | None = None
+
+    def _plain(self) -> bool:
+        """Whether NumPy can stand in for torch: float32 on the CPU, and no gradient wanted."""
+        weight = self.head.weight
+        plain = weight.dtype == torch.float32 and weight.device.type == "cpu"
+        return plain and not torch.is_grad_enabled()
 
     def _natural(self, ids: Tensor, before: Tensor) -> Tensor | None:
         return word_ends(ids, before) if self.config.patching == "word" else None
@@ -231,6 +239,10 @@ class ContextWiring(nn.Module):
 
     def step(self, ids: Tensor, state: ContextState, rows: Tensor) -> Tensor:
         """(r, n) ids that follow the state of these rows -> (r, n, v), of the id after each."""
+        if ids.shape == (1, 1) and self._plain():
+            if self._one_byte is None or not self._one_byte.up_to_date():
+                self._one_byte = OneByte(self)
+            return self._one_byte.step(int(ids), state, int(rows))
         start = state.history.length[rows]
         first = ids.new_full((len(rows),), EOT)
         if state.history.ids.shape[1]:

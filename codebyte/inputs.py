@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from codebyte.config import ModelConfig
 
-_FACTOR = 0x5851F42D4C957F2D  # odd 64-bit multiplier (Knuth's MMIX generator); products wrap
-_MIX = 0x2545F4914F6CDD1D
+FACTOR = 0x5851F42D4C957F2D  # odd 64-bit multiplier (Knuth's MMIX generator); products wrap
+MIX = 0x2545F4914F6CDD1D
 _BEFORE = -1  # stands for an id before the start
 
 
@@ -36,14 +36,14 @@ def ngram_hashes(ids: Tensor, lengths: tuple[int, ...]) -> Tensor:
     powers, chosen = _constants(lengths, ids.device)
     totals = ((ids + 1).unfold(1, longest, 1) * powers).flip(-1).cumsum(dim=-1)  # sums wrap
     totals = rearrange(totals[..., chosen], "b t m -> b m t")
-    mixed = (totals ^ (totals >> 29)) * _MIX
+    mixed = (totals ^ (totals >> 29)) * MIX
     return mixed ^ (mixed >> 32)
 
 
 @lru_cache(maxsize=64)
 def _constants(lengths: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
     """Powers of the factor, that of the newest id last, and which sums are wanted."""
-    powers = [(_FACTOR**i + 2**63) % 2**64 - 2**63 for i in reversed(range(max(lengths)))]
+    powers = [(FACTOR**i + 2**63) % 2**64 - 2**63 for i in reversed(range(max(lengths)))]
     with torch.inference_mode(False):
         wanted = torch.tensor([n - 1 for n in lengths], device=device)
         return torch.tensor(powers, device=device), wanted
@@ -127,7 +127,7 @@ class ByteInputs(nn.Module):
         n = ids.shape[1]
         start = history.length[rows]
         longest = int(start.max()) + n
-        history.ids = _grown(history.ids, longest)
+        history.ids = grown(history.ids, longest)
         history.length[rows] = start + n
         places = start[:, None] + torch.arange(n)
         history.ids[rows[:, None], places] = ids
@@ -136,7 +136,7 @@ class ByteInputs(nn.Module):
         joined = torch.cat([history.recent[rows], ids], dim=1)
         history.recent[rows] = joined[:, n:]
         hashes = ngram_hashes(joined, self.lengths)
-        history.hashes = _grown(history.hashes, longest)
+        history.hashes = grown(history.hashes, longest)
         kept = rearrange(hashes[:, self.ngrams :], "r m n -> r n m")
         history.hashes[rows[:, None], :, places] = kept
         found = [
@@ -170,7 +170,7 @@ def _sum_of(table: nn.Embedding, rows: Tensor) -> Tensor:
     return F.embedding_bag(flat, table.weight, mode="sum").view(rows.shape[0], rows.shape[2], -1)
 
 
-def _grown(store: Tensor, length: int) -> Tensor:
+def grown(store: Tensor, length: int) -> Tensor:
     """A store with room for `length` places along its last axis."""
     if store.shape[-1] >= length:
         return store

@@ -62,12 +62,17 @@ def rotate(x: Tensor, positions: Tensor, end: int | None = None) -> Tensor:
         end: above every position; None to look.
     """
     end = int(positions.max()) + 1 if end is None else end
-    table = _turns(x.shape[-1] // 2, max(256, 1 << (end - 1).bit_length()), x.device)
+    table = turns(x.shape[-1] // 2, end, x.device)
     cos, sin = table[:, :end][:, positions]
     if positions.ndim == 2:
         cos, sin = cos[:, None], sin[:, None]
     left, right = x.float().chunk(2, dim=-1)
     return torch.cat([left * cos - right * sin, left * sin + right * cos], dim=-1).to(x.dtype)
+
+
+def turns(half: int, end: int, device: torch.device) -> Tensor:
+    """Cosines and sines of the angles at positions below `end` or more, (2, length, half)."""
+    return _turns(half, max(256, 1 << (end - 1).bit_length()), device)
 
 
 @lru_cache(maxsize=16)
@@ -115,6 +120,14 @@ class KVCache:
         copy = KVCache(0)
         copy.keys, copy.values, copy.length = self.keys, self.values, self.length.clone()
         return copy
+
+
+def more_places(cache: KVCache, length: int, heads: int, width: int) -> None:
+    """Makes room for `length` places of one more row in the cache of float32 on the CPU."""
+    if cache.keys is None or cache.keys.shape[2] < length:
+        like, batch = torch.empty(1, heads, 1, width), cache.length.shape[0]
+        cache.keys = _grown(cache.keys, like, batch, length)
+        cache.values = _grown(cache.values, like, batch, length)
 
 
 def _grown(store: Tensor | None, like: Tensor, batch: int, length: int) -> Tensor:

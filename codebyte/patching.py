@@ -19,16 +19,24 @@ from torch import Tensor
 NEWLINE = 10
 
 
-def _kinds() -> Tensor:
+SPECIAL = 256  # this id and those above are specials, all treated alike
+
+
+def word_characters() -> Tensor:
+    """Tells of each id up to SPECIAL whether it is a letter, a digit, "_" or part of non-ASCII."""
     ids = torch.arange(SPECIAL + 1)
     letter = ((ids | 32) >= ord("a")) & ((ids | 32) <= ord("z")) & (ids < 128)
     digit = (ids >= ord("0")) & (ids <= ord("9"))
-    word = letter | digit | (ids == ord("_")) | ((ids >= 128) & (ids < 256))
-    return torch.stack([word, (ids == NEWLINE) | (ids >= 256)])
+    return letter | digit | (ids == ord("_")) | ((ids >= 128) & (ids < SPECIAL))
 
 
-SPECIAL = 256  # this id and those above are specials, all treated alike
-_WORD, _END = _kinds()  # letters, digits, underscores, parts of non-ASCII characters; line ends
+def line_or_special_ends() -> Tensor:
+    """Tells of each id up to SPECIAL whether a patch ends with it whatever stands before."""
+    ids = torch.arange(SPECIAL + 1)
+    return (ids == NEWLINE) | (ids == SPECIAL)
+
+
+_WORD, _END = word_characters(), line_or_special_ends()
 
 
 def word_ends(ids: Tensor, before: Tensor) -> Tensor:

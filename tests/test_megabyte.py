@@ -11,6 +11,7 @@ from torch import Tensor
 from codebyte.config import PRESETS, LevelConfig, ModelConfig
 from codebyte.errors import InputError
 from codebyte.megabyte import Megabyte
+from codebyte.onebyte import OneByte
 from codebyte.vocab import EOT, FILE, PAD
 
 TINY = PRESETS["tiny"]
@@ -197,3 +198,31 @@ def test_patch_states_end_with_their_patch(make_model: MakeModel) -> None:
 def test_ids_of_another_shape_or_type_are_refused(tiny_model: Megabyte, ids: Tensor) -> None:
     with pytest.raises(InputError, match=r"ids of shape .*5.* must be integers of shape \(batch"):
         tiny_model(ids)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_byte_fed_by_numpy_equals_one_fed_by_torch(make_model: MakeModel, rows: int) -> None:
+    level = LevelConfig(dim=32, head_dim=16, encoder_layers=1, layers=1, patch_size=5)
+    windowed = replace(level, pattern="window", window=7)
+    model = make_model(
+        ModelConfig(
+            levels=(windowed, replace(level, mixing="conv"), replace(level, encoder_layers=0)),
+            context=64,
+            ngrams=(2, 3),
+            ngram_buckets=64,
+            ngram_dim=16,
+            matches=(2, 4),
+            softcap=15.0,
+        )
+    )
+    ids = torch.tensor([list(b"if a_b(1):\n    a_b(12)  # \xff\x00\n")] * rows)
+    torched, numbered = model.init_state(rows), model.init_state(rows)
+    for i in range(ids.shape[1]):
+        by_torch = model.step(ids[:, i : i + 1], torched)  # gradients are wanted: torch
+        with torch.no_grad():
+            for row in range(rows):
+                only = torch.tensor([row])
+                by_numpy = model.step(ids[row : row + 1, i : i + 1], numbered, only)
+                torch.testing.assert_close(by_numpy[0], by_torch[row], rtol=0, atol=1e-4)
+    torch.testing.assert_close(numbered.logits, torched.logits, rtol=0, atol=1e-4)
+    assert isinstance(model.wiring._one_byte, OneByte)
