@@ -46,7 +46,7 @@ def surprisal(
         return bits
     first = ids[:size]
     bits[: len(first)] = _bits(model, first[None])[0]
-    read = size // 4
+    read = size // 2
     starts = range(size - read, len(ids) - read, size - read)  # of the later windows
     full = [start for start in starts if start + size <= len(ids)]
     for i in range(0, len(full), batch):
