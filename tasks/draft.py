@@ -65,7 +65,7 @@ def shaped(
     rules = [*_plain_rules(stop, characters), *_shape_rules(caret, suffix, several)]
     reason = yield from draft.follow(steps, rules)
     text = draft.text[: whole_characters(draft.text)] if characters else draft.text
-    if reason in ("budget", "cancel"):
+    if reason in ("block", "budget", "cancel"):
         text = filters.without_open_line(text)
     text = text.rstrip(b"\r")
     kept = filters.without_repeat(filters.without_next_line(text, caret), suffix, caret)
@@ -94,6 +94,7 @@ def _plain_rules(stop: Sequence[bytes], characters: bool) -> list[stops.Rule]:
 
 def _shape_rules(caret: Caret, suffix: bytes, several: bool) -> list[stops.Rule]:
     rules: list[stops.Rule] = [
+        stops.at_loop,
         partial(stops.at_next_line, caret=caret),
         partial(stops.at_rest_of_line, suffix=suffix[:HEAD], caret=caret),
     ]
@@ -155,7 +156,7 @@ class _Draft:
             self._text.append(byte)
             self._bits.append(bits)
             return
-        if self._text.endswith(b"\r"):
+        while self._text.endswith(b"\r"):
             bits += self._bits.pop()
             del self._text[-1]
         self._text += self._newline

@@ -18,8 +18,11 @@ from codebyte.tasks.caret import HEAD, LINE_ENDS, OPENERS, Caret, indent, opens_
 
 MOST_BLANK = 1  # blank lines inside a block
 MOST_BLANK_FIRST = 3  # before it
+MOST_SPACE = 100  # bytes of white space in a row, indentation included
 LONG_REPEAT = 8  # bytes of the rest of the line that are a repeat and no coincidence
 MOST_REPEAT = 24  # bytes of it that are compared
+SHORTEST_LOOP, LONGEST_LOOP = 6, 96  # bytes that come again and again
+MOST_TURNS = 4  # of a loop
 _CLOSERS = (b"}", b")", b"]")
 
 
@@ -69,8 +72,10 @@ def at_block_end(text: bytes, caret: Caret) -> Verdict:
     """
     start = text.rfind(b"\n") + 1
     body = len(text.rstrip())
+    if len(text) - body > MOST_SPACE or (not body and text.count(b"\n") > MOST_BLANK_FIRST):
+        return Verdict(body, "block")
     if not body:
-        return Verdict(0, "block" if text.count(b"\n") > MOST_BLANK_FIRST else None)
+        return Verdict(0)
     if start < body:
         if start and _outside(text[start:], text, caret):
             return Verdict(len(text[:start].rstrip()), "block")
@@ -107,19 +112,18 @@ def _first_line(text: bytes, caret: Caret) -> tuple[bytes, bytes]:
 
 def at_next_line(text: bytes, caret: Caret) -> Verdict:
     """Ends before a line that is the one below the caret once more."""
-    start = text.rfind(b"\n") + 1
-    ended = start == len(text) and start > 0
-    if ended:
-        start = text.rfind(b"\n", 0, start - 1) + 1
-    line = text[start:] if start else caret.lead + text
-    if not caret.next_line or (start == 0 and caret.lead.strip()):
+    if not caret.next_line:
         return Verdict(len(text))
+    body = text.removesuffix(b"\n")
+    start = body.rfind(b"\n") + 1
     before = len(text[:start].rstrip(LINE_ENDS))
-    if ended:
-        repeated = line.rstrip() == caret.next_line
-        return Verdict(before, "suffix") if repeated else Verdict(len(text.rstrip(LINE_ENDS)))
-    may_become = caret.next_line.startswith(line) or line.rstrip() == caret.next_line
-    return Verdict(before if may_become else len(text))
+    line = body[start:] if start else caret.lead + body
+    begun_by_hand = start == 0 and caret.lead.strip()
+    repeats = line.rstrip() == caret.next_line and not begun_by_hand
+    if len(body) < len(text):  # the line has ended
+        return Verdict(before, "suffix") if repeats else Verdict(len(text.rstrip(LINE_ENDS)))
+    may_repeat = repeats or (caret.next_line.startswith(line) and not begun_by_hand)
+    return Verdict(before if may_repeat else len(text))
 
 
 def at_rest_of_line(text: bytes, suffix: bytes, caret: Caret) -> Verdict:
@@ -147,3 +151,32 @@ def at_third_repeat(text: bytes, caret: Caret) -> Verdict:
     else:
         return Verdict(len(text))
     return Verdict(len(text[: max(0, end - len(caret.lead))].rstrip(LINE_ENDS)), reason)
+
+
+def at_loop(text: bytes) -> Verdict:
+    """Ends after the second of four equal stretches in a row, which a model seldom leaves again."""
+    safe, reason = len(text.rstrip()), None
+    key = text[-SHORTEST_LOOP:]
+    first = max(0, len(text) - len(key) - LONGEST_LOOP)
+    found = text.rfind(key, first, len(text) - len(key))
+    while found >= 0 and len(key) == SHORTEST_LOOP:
+        length = len(text) - len(key) - found
+        same = _same_as_before(text, length)
+        if same >= length and any(map(_is_letter, text[-length:])):
+            safe = min(safe, len(text[: len(text) - same + length].rstrip()))
+            if same >= (MOST_TURNS - 1) * length:
+                reason = "block"
+        found = text.rfind(key, first, found + len(key) - 1)
+    return Verdict(safe, reason)
+
+
+def _same_as_before(text: bytes, distance: int) -> int:
+    """How many of the last bytes equal those `distance` before them."""
+    same = 0
+    while same + distance < len(text) and text[-1 - same] == text[-1 - same - distance]:
+        same += 1
+    return same
+
+
+def _is_letter(byte: int) -> bool:
+    return ord("a") <= byte | 0x20 <= ord("z") or byte >= 0x80

@@ -1,7 +1,7 @@
 """What stands around a caret, and what of it fits a prompt."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codebyte.tasks.caret import Caret, caret_between, fit, indent, opens_block
@@ -51,6 +51,7 @@ def test_blocks_are_opened_by_the_end_of_a_line() -> None:
 LINES = b"".join(b"line %d of the text\n" % i for i in range(400))
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(LINES)), st.integers(0, len(LINES)), st.integers(0, 6000), st.booleans())
 def test_what_fits_is_nearest_to_the_caret(
     before: int, after: int, room: int, one_line: bool

@@ -16,6 +16,7 @@ from codebyte.scoring import surprisal
 from codebyte.tasks.completion import Completer, Completion, Piece
 
 PREFIX = b"def area(width, height):\n    return "
+BYTES = b"\xff" + PREFIX  # not UTF-8, so that bytes come unchanged
 SUFFIX = b"\n\n\ndef greet(name):\n    pass\n"
 
 
@@ -63,9 +64,9 @@ def test_typing_feeds_one_byte_and_accepting_none_but_the_last(model: Megabyte) 
     for n in range(len(PREFIX) - 5, len(PREFIX)):
         completion = completer.complete(PREFIX[:n], SUFFIX, path="a.py", max_new_bytes=3)
         assert completion.cached == header + n - 1
-    shown = completer.complete(PREFIX, SUFFIX, path="a.py", max_new_bytes=8, raw=True).text
-    accepted = completer.complete(PREFIX + shown, SUFFIX, path="a.py", max_new_bytes=3)
-    assert accepted.cached == header + len(PREFIX) + len(shown) - 1
+    shown = completer.complete(BYTES, SUFFIX, path="a.py", max_new_bytes=8, raw=True).text
+    accepted = completer.complete(BYTES + shown, SUFFIX, path="a.py", max_new_bytes=3)
+    assert accepted.cached == header + len(BYTES) + 7
 
 
 @pytest.mark.parametrize("suffix", [b"", SUFFIX])
@@ -73,10 +74,9 @@ def test_typing_feeds_one_byte_and_accepting_none_but_the_last(model: Megabyte) 
 def test_the_model_is_asked_suffix_first_after_the_path(
     model: Megabyte, suffix: bytes, path: str | None
 ) -> None:
-    prefix = b"\xff" + PREFIX  # not UTF-8, so that bytes come unchanged
     params = SamplingParams(max_new_bytes=20)
-    expected = b"".join(generate(model, fim_prompt(prefix, suffix, path), params))
-    got = Completer(model).complete(prefix, suffix, path=path, max_new_bytes=20, raw=True)
+    expected = b"".join(generate(model, fim_prompt(BYTES, suffix, path), params))
+    got = Completer(model).complete(BYTES, suffix, path=path, max_new_bytes=20, raw=True)
     assert got.text == expected
 
 
@@ -87,8 +87,8 @@ def test_a_blank_suffix_is_none(model: Megabyte) -> None:
 
 
 def test_bits_are_the_surprise_that_scoring_finds(model: Megabyte) -> None:
-    completion = Completer(model).complete(PREFIX, max_new_bytes=30, raw=True)
-    scored = surprisal(model, PREFIX + completion.text)[len(PREFIX) :]
+    completion = Completer(model).complete(BYTES, max_new_bytes=30, raw=True)
+    scored = surprisal(model, BYTES + completion.text)[len(BYTES) :]
     np.testing.assert_allclose(completion.bits, scored, atol=1e-3)
     assert len(completion.bits) == 30
 
@@ -131,7 +131,7 @@ def test_a_prefix_cut_inside_a_character_is_still_utf8(model: Megabyte) -> None:
 
 
 def test_the_budget_ends_a_completion(model: Megabyte) -> None:
-    completion = Completer(model).complete(PREFIX, max_new_bytes=7, raw=True)
+    completion = Completer(model).complete(BYTES, max_new_bytes=7, raw=True)
     assert (len(completion.text), completion.stop_reason) == (7, "budget")
     nothing = Completer(model).complete(PREFIX, max_new_bytes=0)
     assert told(nothing) == (b"", "budget", 0)
@@ -219,5 +219,5 @@ def test_nul_bytes_and_odd_paths_are_data(model: Megabyte) -> None:
     completer = Completer(model)
     nul = completer.complete(b"\0\0x = ", b"\0", max_new_bytes=4, raw=True)
     assert len(nul.text) == 4
-    odd = completer.complete(PREFIX, path="a\nb\udcff" * 200, max_new_bytes=4, raw=True)
+    odd = completer.complete(BYTES, path="a\nb\udcff" * 200, max_new_bytes=4, raw=True)
     assert len(odd.text) == 4

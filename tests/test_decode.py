@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import MakeModel
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codebyte.config import PRESETS, SamplingParams
@@ -132,6 +132,7 @@ def test_bits_are_minus_log2_of_the_share_among_all_ids() -> None:
     assert bits_of(scores, 65) == pytest.approx(-float(shares[65].log2()), abs=1e-5)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=4), st.integers(0, 4))
 def test_a_text_cut_anywhere_loses_only_the_character_cut_through(text: str, cut: int) -> None:
     data = text.encode()[: max(0, len(text.encode()) - cut)]
@@ -141,6 +142,7 @@ def test_a_text_cut_anywhere_loses_only_the_character_cut_through(text: str, cut
 # --- stop strings ---
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(b"ab"), max_size=12),
     st.lists(st.text("ab", min_size=1, max_size=4), max_size=3),
@@ -307,6 +309,23 @@ def test_a_generated_text_that_is_accepted_is_not_fed_again(
     decoder.prefill(CODE + text + b"(")
     assert decoder.cached == len(CODE) + 7
     assert fed == [2]  # the last byte had not been needed
+
+
+def test_a_few_lines_of_a_generated_text_are_not_fed_again(
+    make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model(replace(PRESETS["tiny"], context=512))
+    with torch.no_grad():
+        model.wiring.head.weight[10] *= 3
+    decoder = Decoder(model)
+    params = SamplingParams(max_new_bytes=200, temperature=1.0, seed=1)
+    decoder.prefill(CODE)
+    text = b"".join(decoder.generate(params))
+    end = text.rindex(b"\n", 0, 150) + 1
+    fed = fed_ids(model, monkeypatch)
+    decoder.prefill(CODE + text[:end] + b"#")
+    assert fed == [1]
+    assert decoder.cached == len(CODE) + end
 
 
 def test_generating_leaves_the_prompt_as_it_was(

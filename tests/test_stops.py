@@ -3,7 +3,7 @@
 from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codebyte.tasks import stops
@@ -11,12 +11,15 @@ from codebyte.tasks.caret import Caret, caret_between
 from codebyte.tasks.stops import Rule, Verdict, judge
 
 CODE = st.lists(
-    st.sampled_from([b"a", b"b", b" ", b"    ", b"\n", b"(", b")", b":", b"{", b"}", b"ab()"]),
+    st.sampled_from(
+        [b"a", b"b", b" ", b"    ", b"\n", b"(", b")", b":", b"{", b"}", b"ab()", b"abc = 1"]
+    ),
     max_size=24,
 ).map(b"".join)
 
 
-@pytest.mark.parametrize("name", ["stop", "line", "block", "next", "rest", "repeat"])
+@pytest.mark.parametrize("name", ["stop", "line", "block", "next", "rest", "loop", "repeat"])
+@settings(deadline=None)
 @given(prefix=CODE, suffix=CODE, data=CODE)
 def test_no_rule_takes_back_what_it_let_out(
     name: str, prefix: bytes, suffix: bytes, data: bytes
@@ -28,6 +31,7 @@ def test_no_rule_takes_back_what_it_let_out(
         "block": partial(stops.at_block_end, caret=caret),
         "next": partial(stops.at_next_line, caret=caret),
         "rest": partial(stops.at_rest_of_line, suffix=suffix, caret=caret),
+        "loop": stops.at_loop,
         "repeat": partial(stops.at_third_repeat, caret=caret),
     }
     shown = 0
@@ -88,6 +92,24 @@ def test_a_line_begun_by_hand_may_equal_the_line_below() -> None:
 )
 def test_a_second_equal_line_waits_for_the_third(text: bytes, verdict: Verdict) -> None:
     assert stops.at_third_repeat(text, Caret()) == verdict
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        (b"v<abcde, abcde, ", Verdict(15)),
+        (b"v<abcde, abcde, ab", Verdict(15)),
+        (b"v<abcde, abcde, abcde, abcde,", Verdict(15)),
+        (b"v<abcde, abcde, abcde, abcdef", Verdict(29)),
+        (b"v<abcde, abcde, abcde, abcde, ", Verdict(15, "block")),
+        (b"ababababababababababababab", Verdict(12, "block")),
+        (b"0, 0, 0, 0, 0, 0, 0, 0, 0, ", Verdict(26)),
+        (b"abcde", Verdict(5)),
+        (b"", Verdict(0)),
+    ],
+)
+def test_a_third_equal_stretch_waits_for_the_fourth(text: bytes, verdict: Verdict) -> None:
+    assert stops.at_loop(text) == verdict
 
 
 def test_any_rule_ends_the_text_and_all_must_let_it_out() -> None:
