@@ -244,7 +244,7 @@ class CausalConv(nn.Module):
         out = padded[:, self.reach :] * self.weight[0]
         for i in range(1, CONV_WIDTH):
             start = self.reach - i * self.dilation
-            out = out + padded[:, start : start + n] * self.weight[i]
+            out = torch.addcmul(out, padded[:, start : start + n], self.weight[i])
         return out
 
 

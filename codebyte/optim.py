@@ -102,7 +102,7 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.
             lr=config.matrix_rate,
             weight_decay=config.weight_decay,
         ),
-        torch.optim.AdamW(groups, betas=(0.9, 0.95), eps=1e-10, weight_decay=0.0, foreach=True),
+        torch.optim.AdamW(groups, betas=(0.9, 0.95), eps=1e-10, weight_decay=0.0, fused=True),
     ]
 
 
