@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,10 +66,14 @@ def main(arguments: list[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
     from codebyte.errors import CodebyteError
 
+    existed = args.out.exists()
     try:
         return _train(args)
     except CodebyteError as error:
         print(f"train_code.py: {error}", file=sys.stderr)
+        if not existed:
+            with suppress(OSError):  # there may be something in it
+                args.out.rmdir()
         return 1
     except KeyboardInterrupt:
         print("train_code.py: interrupted before training began; nothing was kept", file=sys.stderr)
