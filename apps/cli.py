@@ -5,7 +5,6 @@ one-line error, 2 a command line that cannot be read. torch and gradio are impor
 commands, so that `--help` is quick.
 """
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 import codebyte
+from codebyte.apps.options import Checkpoint, Json, bounded, print_json, printable, read
 from codebyte.errors import CodebyteError, InputError
 
 if TYPE_CHECKING:
@@ -30,12 +30,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Checkpoint = Annotated[
-    str | None,
-    typer.Option(help="A checkpoint's folder; the packaged model if not given.", metavar="FOLDER"),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON lines.")]
 
 
 def main() -> NoReturn:
@@ -106,8 +100,8 @@ def complete(
     if place is not None:
         path, prefix, suffix = _split_at(place)
     else:
-        prefix = _bounded(sys.stdin.buffer, "standard input", LARGEST_COMPLETED)
-        suffix = b"" if suffix_file is None else _read(suffix_file, LARGEST_COMPLETED)
+        prefix = bounded(sys.stdin.buffer, "standard input", LARGEST_COMPLETED)
+        suffix = b"" if suffix_file is None else read(suffix_file, LARGEST_COMPLETED)
     from codebyte.tasks.completion import Completer
 
     completer = Completer(codebyte.load(checkpoint))
@@ -115,7 +109,7 @@ def complete(
         prefix, suffix, path=path, max_new_bytes=max_bytes, multiline=multiline
     )
     if as_json:
-        _print_json(_completion_json(done))
+        print_json(_completion_json(done))
     else:
         # The bytes as they are, so that what is printed can be pasted at the caret.
         sys.stdout.buffer.write(done.text + (b"" if done.text.endswith(b"\n") else b"\n"))
@@ -135,9 +129,9 @@ def score(
     from codebyte.apps.lines import split_lines
 
     if file == "-":
-        data = _bounded(sys.stdin.buffer, "standard input", limit, option="--limit")
+        data = bounded(sys.stdin.buffer, "standard input", limit, option="--limit")
     else:
-        data = _read(Path(file), limit, option="--limit")
+        data = read(Path(file), limit, option="--limit")
     model = codebyte.load(checkpoint)
     bits = codebyte.surprisal(model, data)
     start = 0
@@ -145,17 +139,17 @@ def score(
         total = float(bits[start : start + len(line)].sum(dtype="float64"))
         start += len(line)
         if as_json:
-            _print_json(
+            print_json(
                 {"line": number, "bytes": len(line), "bits": round(total, 3)}
                 | {"bits_per_byte": round(total / len(line), 4)}
             )
         else:
             text = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
-            typer.echo(f"{number:6} {total / len(line):6.2f}  {_printable(text)}")
+            typer.echo(f"{number:6} {total / len(line):6.2f}  {printable(text)}")
     total = float(bits.sum(dtype="float64"))
     mean = total / len(data) if data else 0.0
     if as_json:
-        _print_json(
+        print_json(
             {"path": file, "bytes": len(data), "bits": round(total, 3)}
             | {"bits_per_byte": round(mean, 4)}
         )
@@ -185,7 +179,7 @@ def web(
 
     def ready(address: str) -> None:
         if as_json:
-            _print_json({"url": address})
+            print_json({"url": address})
         else:
             typer.echo(f"codebyte is at {address}", err=True)
 
@@ -201,34 +195,12 @@ def _split_at(place: str) -> tuple[str, bytes, bytes]:
     path, _, line = path.rpartition(":")
     if not path or not line.isdecimal() or not rest.isdecimal():
         raise typer.BadParameter(f"{place!r} is not FILE:LINE:COL, such as src/main.py:12:5")
-    data = _read(Path(path), LARGEST_COMPLETED)
+    data = read(Path(path), LARGEST_COMPLETED)
     try:
         offset = caret(data, int(line), int(rest))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return path, data[:offset], data[offset:]
-
-
-def _read(path: Path, limit: int, option: str | None = None) -> bytes:
-    """Reads a file without ever holding more than limit + 1 bytes of it."""
-    try:
-        with path.open("rb") as file:
-            return _bounded(file, str(path), limit, option)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _bounded(file: Any, name: str, limit: int, option: str | None = None) -> bytes:
-    data: bytes = file.read(limit + 1)
-    if len(data) > limit:
-        more = f"; {option} allows more" if option else ""
-        raise InputError(f"{name} has more than {limit} bytes, the most that is read here{more}")
-    return data
-
-
-def _printable(text: str) -> str:
-    """Shows control characters instead of sending them to the terminal."""
-    return "".join(c if c.isprintable() or c == "\t" else f"\\x{ord(c):02x}" for c in text)
 
 
 def _completion_json(done: "Completion") -> dict[str, Any]:
@@ -238,10 +210,6 @@ def _completion_json(done: "Completion") -> dict[str, Any]:
         "stop_reason": done.stop_reason,
         "replace_suffix_bytes": done.replace_suffix_bytes,
     }
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value))
 
 
 def _fail(message: str) -> NoReturn:

@@ -127,7 +127,8 @@ class TrainConfig:
     accumulate: int = 1  # parts that a global batch is computed in
     warmup: int = 40  # steps of linear warm-up
     decay: float = 0.4  # share of the steps in which the rates fall linearly to zero
-    matrix_rate: float = 0.02  # of Muon, for the blocks' matrices
+    matrix_optimizer: str = "muon"  # for the blocks' matrices: "muon" or "adamw"
+    matrix_rate: float = 0.02  # for the blocks' matrices; AdamW wants about a tenth of Muon's
     table_rate: float = 0.01  # of AdamW, for embeddings and n-gram tables
     other_rate: float = 0.004  # of AdamW, for the head and all vectors
     weight_decay: float = 0.02
@@ -144,6 +145,10 @@ class TrainConfig:
         for name in ("steps", "rows", "length", "accumulate", "validate_every", "validate_rows"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} {getattr(self, name)} must be at least 1")
+        if self.matrix_optimizer not in ("muon", "adamw"):
+            raise ConfigError(
+                f"matrix_optimizer {self.matrix_optimizer!r} must be 'muon' or 'adamw'"
+            )
         if self.rows % self.accumulate:
             raise ConfigError(f"accumulate {self.accumulate} must divide rows {self.rows}")
         for name in ("decay", "fim_rate", "path_rate"):

@@ -78,7 +78,10 @@ class Muon(torch.optim.Optimizer):
 
 
 def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """Gives Muon over the blocks' matrices and AdamW over the rest, each parameter exactly once."""
+    """Gives Muon over the blocks' matrices and AdamW over the rest, each parameter exactly once.
+
+    With config.matrix_optimizer "adamw", AdamW takes the matrices too.
+    """
     matrices = {
         p
         for module in model.modules()
@@ -96,14 +99,18 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.
             "lr": config.other_rate,
         },
     ]
-    return [
-        Muon(
-            [p for p in parameters if p in matrices],
-            lr=config.matrix_rate,
-            weight_decay=config.weight_decay,
-        ),
-        torch.optim.AdamW(groups, betas=(0.9, 0.95), eps=1e-10, weight_decay=0.0, fused=True),
-    ]
+    matrix_group = {
+        "params": [p for p in parameters if p in matrices],
+        "lr": config.matrix_rate,
+        "weight_decay": config.weight_decay,
+    }
+    if config.matrix_optimizer == "adamw":
+        return [_adamw([*groups, matrix_group])]
+    return [Muon(**matrix_group), _adamw(groups)]
+
+
+def _adamw(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, betas=(0.9, 0.95), eps=1e-10, weight_decay=0.0, fused=True)
 
 
 def rate_at(step: int, config: TrainConfig) -> float:
