@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from codebyte.config import ModelConfig
 from codebyte.errors import InputError
 from codebyte.hierarchy import ContextState, ContextWiring
+from codebyte.hub import HubMixin
 from codebyte.layers import Attention, FeedForward
 from codebyte.paper import PaperState, PaperWiring
 from codebyte.vocab import PAD
@@ -23,7 +24,7 @@ from codebyte.vocab import PAD
 State = ContextState | PaperState
 
 
-class Megabyte(nn.Module):
+class Megabyte(nn.Module, HubMixin):
     """A hierarchical language model over bytes (Yu et al. 2023, arXiv:2305.07185)."""
 
     def __init__(self, config: ModelConfig) -> None:

@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+import codebyte
+from codebyte import Megabyte
+from codebyte.errors import CheckpointError
+
+
+def test_a_saved_model_comes_back_with_the_same_logits(
+    tiny_model: Megabyte, tmp_path: Path
+) -> None:
+    tiny_model.save_pretrained(tmp_path / "model")
+    again = Megabyte.from_pretrained(tmp_path / "model")
+    ids = torch.arange(64)[None] * 3 % 256
+    assert again.config == tiny_model.config
+    torch.testing.assert_close(again(ids), tiny_model(ids), rtol=0, atol=0)
+    assert not again.training
+
+
+def test_what_save_pretrained_writes_is_a_checkpoint_with_a_card(
+    tiny_model: Megabyte, tmp_path: Path
+) -> None:
+    tiny_model.save_pretrained(tmp_path)
+    assert codebyte.load(tmp_path).config == tiny_model.config
+    card = (tmp_path / "README.md").read_text()
+    assert "library_name: codebyte" in card
+    assert "Megabyte.from_pretrained(" in card
+
+
+def test_what_save_writes_can_be_read_by_from_pretrained(
+    tiny_model: Megabyte, tmp_path: Path
+) -> None:
+    codebyte.save(tiny_model, tmp_path, quantize="int8")
+    assert Megabyte.from_pretrained(str(tmp_path)).config == tiny_model.config
+
+
+def test_a_name_that_is_neither_a_folder_nor_a_repository_is_named(tmp_path: Path) -> None:
+    missing = "nobody/nothing"
+    with pytest.raises(CheckpointError, match="nobody/nothing is no folder here"):
+        Megabyte.from_pretrained(missing, local_files_only=True, cache_dir=tmp_path)
