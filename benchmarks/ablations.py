@@ -69,6 +69,12 @@ VARIANTS: dict[str, tuple[str, ModelConfig, TrainConfig]] = {
         ),
         ("no-ngrams", "no n-gram tables", replace(SMALL, ngrams=()), {}),
         ("no-matches", "no match inputs", replace(SMALL, matches=()), {}),
+        (
+            "matches-10",
+            "matches of 2, 3, 4, 5, 6, 8, 12, 16, 24, 32 bytes",
+            replace(SMALL, matches=(2, 3, 4, 5, 6, 8, 12, 16, 24, 32)),
+            {},
+        ),
         ("neither", "no tables, no matches", replace(SMALL, ngrams=(), matches=()), {}),
         (
             "adamw",
