@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from codebyte.config import ModelConfig
 from codebyte.device import pick_device
@@ -195,10 +196,26 @@ def _outline(config: ModelConfig, num_tensors: int, path: Path) -> Megabyte:
             "keep both files of one checkpoint together"
         )
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Undrawn():
             return Megabyte(config)
     except (RuntimeError, TypeError, ValueError, ArithmeticError) as error:
         raise CheckpointError(f"{path} describes no usable model: {error}") from error
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves out the drawing of first weights.
+
+    On the meta device torch imports its compiler for it: 800 modules, 70 MB and half the time of
+    loading.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def _compare(
