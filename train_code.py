@@ -28,6 +28,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "sources", nargs="*", metavar="REPO_OR_URL", help="git repositories, folders, files or URLs"
     )
+    parser.add_argument(
+        "--corpus", type=Path, metavar="FOLDER", help="a corpus written before, in place of sources"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--preset", default="small", help="shape of a new model (default: small)")
     parser.add_argument(
@@ -37,6 +40,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--steps", type=int, default=DEFAULT_STEPS, help="optimizer steps in all")
+    parser.add_argument(
+        "--minutes", type=float, help="save and stop after so long; --resume goes on"
+    )
     parser.add_argument("--rows", type=int, default=8, help="rows in a batch (default: 8)")
     parser.add_argument("--length", type=int, help="bytes in a row (default: the model's context)")
     parser.add_argument(
@@ -118,11 +124,24 @@ def _train(args: argparse.Namespace) -> int:
         compile=args.compile,
     )
     corpus = _corpus(args)
-    result = train(corpus, args.out, start or model, config, resume=args.resume, device=args.device)
+    result = train(
+        corpus,
+        args.out,
+        start or model,
+        config,
+        resume=args.resume,
+        minutes=args.minutes,
+        device=args.device,
+    )
     if int(os.environ.get("RANK", "0")) == 0:
-        how = "done" if result.finished else "interrupted; --resume goes on"
+        how = (
+            "interrupted; --resume goes on"
+            if result.interrupted
+            else "time is up; --resume goes on"
+        )
+        how = "done" if result.finished else how
         print(f"{how} after {result.step} steps: {args.out / 'latest'}")
-    return 0 if result.finished else 130
+    return 130 if result.interrupted else 0
 
 
 def _corpus(args: argparse.Namespace) -> "Corpus":
@@ -134,11 +153,15 @@ def _corpus(args: argparse.Namespace) -> "Corpus":
     from codebyte.indexer.filters import format_skips
     from codebyte.indexer.repo import documents
 
-    folder = args.out / "corpus"
+    if args.corpus is not None and args.sources:
+        raise ConfigError("give either sources or --corpus, not both")
+    folder = args.corpus or args.out / "corpus"
     if args.resume:
         return Corpus(folder)
     if (args.out / "latest").exists():
         raise ConfigError(f"{args.out} holds a run already; --resume it or name another folder")
+    if args.corpus is not None:
+        return Corpus(folder)
     if int(os.environ.get("RANK", "0")):  # the first process writes, the others wait for it
         while not (folder / "corpus.json").exists():
             time.sleep(0.2)

@@ -43,7 +43,8 @@ class TrainResult:
     """What a call of `train` came to."""
 
     step: int  # steps done in all
-    finished: bool  # False if it was interrupted
+    finished: bool  # False if it was interrupted or its time was up
+    interrupted: bool  # by Ctrl-C or SIGTERM
     bits_per_byte: float  # last validation; NaN if there was none
 
 
@@ -54,6 +55,7 @@ def train(
     config: TrainConfig,
     *,
     resume: bool = False,
+    minutes: float | None = None,
     device: str | None = None,
 ) -> TrainResult:
     """Trains a model into the folder `out`; Ctrl-C saves and returns.
@@ -68,6 +70,7 @@ def train(
         model: a model to go on from, or the shape of a new one; not used when resuming.
         config: how; when resuming, the number of steps and the decay may differ from before.
         resume: go on from `out`/latest.
+        minutes: save and return after so long, however many steps are done.
         device: None picks one.
 
     Raises:
@@ -95,7 +98,8 @@ def train(
     run = _Run(corpus, network, optimizers, config, place, rank, world)
     with Progress(folder, config, step, shown=rank == 0) as progress, _interruptible() as stopped:
         saved_at, bits = time.monotonic(), math.nan
-        while step < config.steps and not _any(stopped(), place):
+        until = math.inf if minutes is None else saved_at + 60 * minutes
+        while step < config.steps and not _any(stopped() or time.monotonic() > until, place):
             if step == decay_start(config) and step > 0 and rank == 0:
                 _save(folder / "before-decay", network, optimizers, step, config)
             progress.step(step, run.step(step), rate_at(step, config))
@@ -109,7 +113,10 @@ def train(
         if rank == 0:
             _save(latest, network, optimizers, step, config)
     parallel.leave()
-    return TrainResult(step=step, finished=step == config.steps, bits_per_byte=bits)
+    finished = step == config.steps
+    return TrainResult(
+        step=step, finished=finished, interrupted=stopped() and not finished, bits_per_byte=bits
+    )
 
 
 class _Run:

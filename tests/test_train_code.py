@@ -77,3 +77,26 @@ def test_an_empty_repository_is_said(
     arguments = [str(tmp_path / "empty"), "--out", str(tmp_path / "run")]
     assert train_code.main(arguments) == 1
     assert "no commit yet" in capsys.readouterr().err
+
+
+def test_a_corpus_written_before_is_trained_on_until_the_time_is_up(
+    train_code: ModuleType, tiny_repo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train_code.main([str(tiny_repo), "--out", str(tmp_path / "first"), *SETTINGS]) == 0
+    corpus = str(tmp_path / "first" / "corpus")
+    out = tmp_path / "second"
+    short = [*SETTINGS, "--steps", "1000000", "--minutes", "0.001"]
+    assert train_code.main(["--corpus", corpus, "--out", str(out), *short]) == 0
+    assert "time is up; --resume goes on after" in capsys.readouterr().out
+    assert checkpoint.load_training(out / "latest")["step"] >= 1
+    assert not (out / "corpus").exists()
+    again = ["--resume", "--corpus", corpus, "--out", str(out), *short]
+    assert train_code.main(again) == 0
+
+
+def test_sources_and_a_corpus_together_are_refused(
+    train_code: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["somewhere", "--corpus", "elsewhere", "--out", str(tmp_path / "run")]
+    assert train_code.main(arguments) == 1
+    assert "give either sources or --corpus, not both" in capsys.readouterr().err
