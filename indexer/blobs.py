@@ -6,7 +6,7 @@ Each file left out is counted under its reason. Objects are read by one `git cat
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -18,7 +18,7 @@ from codebyte.indexer.clone import git_reason
 from codebyte.indexer.filters import MAX_BYTES, skip_content, skip_path
 from codebyte.indexer.languages import language_of
 
-_NOT_FILES = {"160000": "submodule", "120000": "link"}  # by git's mode
+NOT_FILES = {"160000": "submodule", "120000": "link"}  # by git's mode
 _PRUNED = {".git", ".hg", ".svn", ".tox", ".venv", "venv", "node_modules", "__pycache__"}
 
 
@@ -31,22 +31,47 @@ class Blob:
     data: bytes
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rules:
+    """What to leave out; of each judgement, the reason or None."""
+
+    path: Callable[[str], str | None] = skip_path
+    content: Callable[[bytes, str | None], str | None] = skip_content
+    largest: int = MAX_BYTES  # more is never read
+
+
+TRAINING = Rules()
+
+
 def read_git(repo: Repo, commit: str, skips: MutableMapping[str, int]) -> Iterator[Blob]:
     """Yields the files of a commit in order of path.
 
     Raises:
         RepoError: git cannot list the commit.
     """
-    wanted = list(_list_files(repo, commit, skips))
+    for blob, reason in read_objects(repo, list_files(repo, commit, skips)):
+        if reason is None:
+            yield blob
+        else:
+            _count(skips, reason)
+
+
+def read_objects(
+    repo: Repo, wanted: Sequence[tuple[str, str]], rules: Rules = TRAINING
+) -> Iterator[tuple[Blob, str | None]]:
+    """Reads blobs, given by path and id, in order: each with the reason to leave it out, or None.
+
+    A blob that is left out may come without its data.
+    """
     while wanted:
         # git before 2.44 dies on an object it may not fetch: count that one and go on behind it.
         done = 0
-        for blob in _cat_files(repo, wanted, skips):
+        for found in _cat_files(repo, wanted, rules):
             done += 1
-            if blob is not None:
-                yield blob
+            yield found
         if done < len(wanted):
-            _count(skips, "missing in the clone")
+            path, oid = wanted[done]
+            yield Blob(path=path, oid=oid, data=b""), "missing in the clone"
         wanted = wanted[done + 1 :]
 
 
@@ -66,16 +91,20 @@ def read_folder(folder: Path, skips: MutableMapping[str, int]) -> Iterator[Blob]
             except OSError:
                 reason = "unreadable"
             if reason is None:
-                oid = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False)
-                yield Blob(path=path, oid=oid.hexdigest(), data=data)
+                yield Blob(path=path, oid=blob_id(data), data=data)
             else:
                 _count(skips, reason)
 
 
-def _list_files(
-    repo: Repo, commit: str, skips: MutableMapping[str, int]
-) -> Iterator[tuple[str, str]]:
-    """Yields path and object id of each file of a commit that its path does not rule out."""
+def list_files(
+    repo: Repo, commit: str, skips: MutableMapping[str, int], rules: Rules = TRAINING
+) -> list[tuple[str, str]]:
+    """Path and object id of each file of a commit that its path does not rule out.
+
+    Raises:
+        RepoError: git cannot list the commit.
+    """
+    listed = []
     options = ["-r", "-z", "--full-tree"]
     try:
         listing: bytes = repo.git.ls_tree(*options, commit, stdout_as_string=False)
@@ -88,17 +117,18 @@ def _list_files(
         described, _, raw_path = entry.partition(b"\t")
         mode, _, oid = described.decode("ascii").split(" ")
         path = os.fsdecode(raw_path)
-        reason = _NOT_FILES.get(mode) or skip_path(path)
+        reason = NOT_FILES.get(mode) or rules.path(path)
         if reason is None:
-            yield path, oid
+            listed.append((path, oid))
         else:
             _count(skips, reason)
+    return listed
 
 
 def _cat_files(
-    repo: Repo, wanted: list[tuple[str, str]], skips: MutableMapping[str, int]
-) -> Iterator[Blob | None]:
-    """Yields a blob, or None for one left out, for each wanted file until git stops."""
+    repo: Repo, wanted: Sequence[tuple[str, str]], rules: Rules
+) -> Iterator[tuple[Blob, str | None]]:
+    """Yields each wanted file and the reason to leave it out or None, until git stops."""
     with tempfile.TemporaryFile() as requests:  # not a pipe: neither side can block the other
         requests.write("".join(oid + "\n" for _, oid in wanted).encode("ascii"))
         requests.seek(0)
@@ -108,28 +138,28 @@ def _cat_files(
             for path, oid in wanted:
                 header = output.readline().split()
                 if header[1:] == [b"missing"]:
-                    _count(skips, "missing in the clone")
-                    yield None
+                    yield Blob(path=path, oid=oid, data=b""), "missing in the clone"
                     continue
                 if len(header) != 3:
                     return
                 size = int(header[2])
-                if size > MAX_BYTES:
+                if size > rules.largest:
                     _pass_over(output, size + 1)
-                    reason: str | None = "too big"
+                    yield Blob(path=path, oid=oid, data=b""), "too big"
                 else:
                     data = output.read(size + 1)[:size]
-                    reason = skip_content(data, language_of(path))
-                if reason is None:
-                    yield Blob(path=path, oid=oid, data=data)
-                else:
-                    _count(skips, reason)
-                    yield None
+                    reason = rules.content(data, language_of(path))
+                    yield Blob(path=path, oid=oid, data=data), reason
         finally:
             process.proc.kill()
             process.proc.wait()
             output.close()
             process.stderr.close()
+
+
+def blob_id(data: bytes) -> str:
+    """The id that git gives content."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def _pass_over(stream: IO[bytes], size: int) -> None:

@@ -89,19 +89,19 @@ def skip_path(path: str) -> str | None:
     return "change log" if _CHANGE_LOG.search(path) else None
 
 
-def skip_size(size: int) -> str | None:
-    """The reason to leave out a file of so many bytes, or None."""
-    if size > MAX_BYTES:
-        return "too big"
-    if size < MIN_BYTES:
-        return "too small"
-    return None
-
-
-def skip_content(data: bytes, language: str | None = None) -> str | None:
+def skip_content(
+    data: bytes,
+    language: str | None = None,
+    *,
+    smallest: int = MIN_BYTES,
+    largest: int = MAX_BYTES,
+    longest_line: int = MAX_LINE_BYTES,
+) -> str | None:
     """The reason to leave out a file for what it holds, or None to keep it."""
-    if (reason := skip_size(len(data))) is not None:
-        return reason
+    if len(data) > largest:
+        return "too big"
+    if len(data) < smallest:
+        return "too small"
     array = np.frombuffer(data, np.uint8)
     counts = np.bincount(array, minlength=256)
     if counts[0] or counts[_CONTROL].sum() > MAX_CONTROL * len(data):
@@ -111,7 +111,7 @@ def skip_content(data: bytes, language: str | None = None) -> str | None:
     ends = np.flatnonzero(array == 10)
     lengths = np.diff(ends, prepend=-1, append=len(data))
     mean_limit = MAX_LINE_BYTES if language in _PROSE else MAX_MEAN_LINE_BYTES
-    if lengths.max() > MAX_LINE_BYTES or len(data) / len(lengths) > mean_limit:
+    if lengths.max() > longest_line or len(data) / len(lengths) > mean_limit:
         return "long lines"
     if _NOTICE.search(data, 0, HEAD_BYTES):
         return "generated"

@@ -5,7 +5,7 @@ holds a C name somewhere below, @above marks what belongs to the definition unde
 """
 
 import importlib
-from functools import lru_cache
+from functools import cache
 
 from tree_sitter import Language, Query
 
@@ -138,7 +138,7 @@ def grammar_of(path: str, language: str | None) -> str | None:
     return language if language in _QUERIES else None
 
 
-@lru_cache(maxsize=None)
+@cache
 def load_grammar(name: str) -> tuple[Language, Query]:
     """A grammar and the query for its definitions."""
     package, function = _WHEELS.get(name, (name, "language"))
