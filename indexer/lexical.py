@@ -1,0 +1,315 @@
+"""Which documents say the words of a query: BM25 over fields, updated in place.
+
+Axes: n postings of a term, s slots (one for each document ever added), f fields.
+
+A document is a slot; a term's postings are the slots that have it, with how often each field does.
+Postings lie in segments sorted by term, as in a log-structured merge tree: an update writes a small
+segment, small ones are merged into larger ones, and removed documents are masked until enough have
+gathered. Frequencies are counted over what is left when a query comes, so that an index that was
+updated scores exactly like one built anew.
+"""
+
+import os
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codebyte.errors import StaleIndexError
+from codebyte.indexer.words import split_words, terms_of
+
+FIELDS = ("symbol", "path", "signature", "body")
+WEIGHTS = (1.0, 0.4, 0.4, 1.0)
+SATURATION = (1.0, 1.0, 1.0, 1.5)  # BM25's k1
+LENGTH = (0.4, 0.4, 0.4, 0.75)  # BM25's b
+
+VERSION = 1
+MAX_TERMS = 64  # of a query: the rarest ones
+_MAX_COUNT = 255
+_MAX_NAME = 250  # characters of the short fields, so that their counts fit a byte
+_MOST_DEAD = 0.25  # share of removed slots above which all is written anew
+_KNOWN_WORDS = 1 << 17
+
+Ids = NDArray[np.int64]
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fields:
+    """What is searched of one document."""
+
+    symbol: str  # its qualified name, such as "Reader.read"
+    path: str
+    signature: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """Postings of some documents, in order of term and slot."""
+
+    terms: NDArray[np.int32]  # (number of terms,), ascending
+    starts: NDArray[np.int64]  # (number of terms + 1,)
+    slots: NDArray[np.int32]  # (number of postings,)
+    counts: NDArray[np.uint8]  # (number of postings, f)
+
+    @classmethod
+    def of(
+        cls, terms: NDArray[np.int32], slots: NDArray[np.int32], counts: NDArray[np.uint8]
+    ) -> "_Segment":
+        """Sorts postings in which the slots of each term already ascend."""
+        order = np.argsort(terms, kind="stable")
+        found, starts = np.unique(terms[order], return_index=True)
+        return cls(found, np.append(starts, len(terms)), slots[order], counts[order])
+
+    def postings(self) -> NDArray[np.int32]:
+        """The term of each posting."""
+        return np.repeat(self.terms, np.diff(self.starts))
+
+    def range_of(self, term: int) -> slice:
+        """Where a term's postings lie."""
+        place = int(np.searchsorted(self.terms, term))
+        if place == len(self.terms) or self.terms[place] != term:
+            return slice(0, 0)
+        return slice(int(self.starts[place]), int(self.starts[place + 1]))
+
+
+class LexicalIndex:
+    """A BM25 index over the fields of documents."""
+
+    def __init__(self) -> None:
+        self._vocabulary: dict[str, int] = {}
+        self._segments: list[_Segment] = []
+        self._ids: Ids = np.empty(0, np.int64)
+        self._alive: NDArray[np.bool_] = np.empty(0, np.bool_)
+        self._lengths: NDArray[np.int32] = np.empty((0, len(FIELDS)), np.int32)
+        self._norms: NDArray[np.float32] | None = None  # (s, f), once a query wants it
+        self._known: dict[str, tuple[int, ...]] = {}
+
+    def __len__(self) -> int:
+        return int(self._alive.sum())
+
+    @property
+    def ids(self) -> Ids:
+        """The documents there are, in order of addition."""
+        return self._ids[self._alive]
+
+    def add(self, ids: Sequence[int] | Ids, documents: Iterable[Fields]) -> None:
+        """Adds documents; one whose id is there already takes its place.
+
+        Args:
+            ids: of the documents, each once, not negative.
+            documents: as many.
+        """
+        new = np.asarray(ids, np.int64)
+        self.remove(new)
+        first = len(self._ids)
+        terms: list[NDArray[np.int32]] = []
+        packed: list[NDArray[np.uint64]] = []
+        for document in documents:
+            counts = self._count(document)
+            terms.append(np.fromiter(counts.keys(), np.int32, len(counts)))
+            packed.append(np.fromiter(counts.values(), np.uint64, len(counts)))
+        if len(terms) != len(new):
+            raise ValueError(f"{len(new)} ids for {len(terms)} documents")
+        if not terms:
+            return
+        counted = _unpack(np.concatenate(packed))
+        places = np.repeat(np.arange(len(new), dtype=np.int32), [len(some) for some in terms])
+        lengths = np.zeros((len(new), len(FIELDS)), np.int32)
+        for field in range(len(FIELDS)):
+            sums = np.bincount(places, weights=counted[:, field], minlength=len(new))
+            lengths[:, field] = sums
+        clipped = np.minimum(counted, _MAX_COUNT).astype(np.uint8)
+        self._segments.append(_Segment.of(np.concatenate(terms), first + places, clipped))
+        self._ids = np.concatenate([self._ids, new])
+        self._alive = np.concatenate([self._alive, np.ones(len(new), np.bool_)])
+        self._lengths = np.concatenate([self._lengths, lengths])
+        self._norms = None
+        while len(self._segments) > 1 and (
+            2 * len(self._segments[-1].slots) > len(self._segments[-2].slots)
+        ):
+            self._segments[-2:] = [_merge(self._segments[-2:])]
+
+    def remove(self, ids: Sequence[int] | Ids) -> None:
+        """Removes documents; ids that are not there are passed over."""
+        gone = np.isin(self._ids, np.asarray(ids, np.int64)) & self._alive
+        if not gone.any():
+            return
+        self._alive &= ~gone
+        self._norms = None
+        if np.count_nonzero(~self._alive) > _MOST_DEAD * len(self._alive):
+            self._write_anew()
+
+    def scores(self, query: str | Mapping[str, float]) -> tuple[Ids, Scores]:
+        """The documents that have a term of the query, unsorted, with their scores.
+
+        Args:
+            query: words, or terms of `codebyte.indexer.words` with weights.
+        """
+        if isinstance(query, str):
+            query = dict.fromkeys(
+                (term for word in split_words(query) for term in terms_of(word)), 1.0
+            )
+        found = []
+        for term, weight in query.items():
+            if (number := self._vocabulary.get(term)) is None:
+                continue
+            slots, counts = self._postings(number)
+            if len(slots):
+                found.append((slots, counts, weight))
+        found.sort(key=lambda item: len(item[0]))
+        total = np.zeros(len(self._ids), np.float32)
+        hit = np.zeros(len(self._ids), np.bool_)
+        norms = self._norm() if found else total
+        num = len(self)
+        weights = np.array(WEIGHTS, np.float32)
+        for slots, counts, weight in found[:MAX_TERMS]:
+            rarity = np.log1p((num - len(slots) + 0.5) / (len(slots) + 0.5))
+            frequencies = counts.astype(np.float32)
+            saturated = frequencies / (frequencies + norms[slots])
+            total[slots] += np.float32(weight * rarity) * (saturated @ weights)
+            hit[slots] = True
+        return self._ids[hit], total[hit]
+
+    def save(self, file: str | os.PathLike[str]) -> None:
+        """Writes the index to a file; an earlier one stays until the new one is whole."""
+        path = Path(file)
+        arrays: dict[str, NDArray[np.generic]] = {
+            "version": np.array([VERSION, len(self._segments)]),
+            "vocabulary": np.frombuffer("\n".join(self._vocabulary).encode(), np.uint8),
+            "ids": self._ids,
+            "alive": self._alive,
+            "lengths": self._lengths,
+        }
+        for i, segment in enumerate(self._segments):
+            for name in _Segment.__slots__:
+                arrays[f"{name}{i}"] = getattr(segment, name)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as output:
+                np.savez(output, allow_pickle=False, **arrays)
+                output.flush()
+                os.fsync(output.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, file: str | os.PathLike[str]) -> "LexicalIndex":
+        """Reads what `save` wrote.
+
+        Raises:
+            StaleIndexError: it is missing, damaged or of another version.
+        """
+        remedy = "build the index again with `codebyte index`"
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                if (version := int(arrays["version"][0])) != VERSION:
+                    raise StaleIndexError(
+                        f"{file} has version {version} where {VERSION} is read: {remedy}"
+                    )
+                index = cls()
+                text = arrays["vocabulary"].tobytes().decode()
+                index._vocabulary = {
+                    term: i for i, term in enumerate(text.split("\n") if text else ())
+                }
+                index._ids, index._alive = arrays["ids"], arrays["alive"]
+                index._lengths = arrays["lengths"]
+                index._segments = [
+                    _Segment(*(arrays[f"{name}{i}"] for name in _Segment.__slots__))
+                    for i in range(int(arrays["version"][1]))
+                ]
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise StaleIndexError(f"{file} is missing or damaged ({error}): {remedy}") from error
+        return index
+
+    def _count(self, document: Fields) -> dict[int, int]:
+        """How often each term occurs, all fields in one number; see `_unpack`."""
+        counts: dict[int, int] = {}
+        known = self._known
+        names = ((document.symbol, 40), (document.path, 48), (document.signature, 56))
+        body = document.body.decode("utf-8", "replace")
+        for text, shift in ((body, 0), *((name[:_MAX_NAME], shift) for name, shift in names)):
+            for word, count in Counter(split_words(text)).items():
+                if (numbers := known.get(word)) is None:
+                    numbers = self._numbers(word)
+                for number in numbers:
+                    counts[number] = counts.get(number, 0) + (count << shift)
+        return counts
+
+    def _numbers(self, word: str) -> tuple[int, ...]:
+        """The terms of a word, new ones included."""
+        vocabulary = self._vocabulary
+        numbers = tuple(vocabulary.setdefault(term, len(vocabulary)) for term in terms_of(word))
+        if len(self._known) >= _KNOWN_WORDS:
+            self._known.clear()
+        self._known[word] = numbers
+        return numbers
+
+    def _postings(self, term: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+        """The slots that have a term and are not removed, with its counts (n, f)."""
+        pieces = [
+            (segment.slots[where], segment.counts[where])
+            for segment in self._segments
+            if (where := segment.range_of(term)).stop > where.start
+        ]
+        if not pieces:
+            return np.empty(0, np.int32), np.empty((0, len(FIELDS)), np.uint8)
+        slots = np.concatenate([slots for slots, _ in pieces])
+        counts = np.concatenate([counts for _, counts in pieces])
+        alive = self._alive[slots]
+        return (slots, counts) if alive.all() else (slots[alive], counts[alive])
+
+    def _norm(self) -> NDArray[np.float32]:
+        """What is added below the fraction of BM25, for each slot and field."""
+        if self._norms is None:
+            means = np.maximum(self._lengths[self._alive].mean(0, dtype=np.float64), 1e-9)
+            ratio = self._lengths / means  # (s, f)
+            share, saturation = np.array(LENGTH), np.array(SATURATION)
+            self._norms = (saturation * (1 - share + share * ratio)).astype(np.float32)
+        return self._norms
+
+    def _write_anew(self) -> None:
+        """Drops removed documents and the terms that only they had."""
+        numbers = np.cumsum(self._alive) - 1
+        self._known.clear()
+        if not self._alive.any():
+            self.__init__()  # type: ignore[misc]
+            return
+        whole = _merge(self._segments)
+        kept = self._alive[whole.slots]
+        terms = whole.postings()[kept]
+        used = np.unique(terms)
+        names = list(self._vocabulary)
+        self._vocabulary = {names[term]: i for i, term in enumerate(used)}
+        self._segments = [
+            _Segment.of(
+                np.searchsorted(used, terms).astype(np.int32),
+                numbers[whole.slots[kept]].astype(np.int32),
+                whole.counts[kept],
+            )
+        ]
+        self._ids, self._lengths = self._ids[self._alive], self._lengths[self._alive]
+        self._alive = np.ones(len(self._ids), np.bool_)
+
+
+def _unpack(packed: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Counts by field, (n, f), of numbers with 40 bits for the body and 8 for each other field."""
+    counts = np.empty((len(packed), len(FIELDS)), np.int64)
+    for field, shift in enumerate((40, 48, 56)):
+        counts[:, field] = (packed >> np.uint64(shift)) & np.uint64(0xFF)
+    counts[:, 3] = packed & np.uint64((1 << 40) - 1)
+    return counts
+
+
+def _merge(segments: Sequence[_Segment]) -> _Segment:
+    return _Segment.of(
+        np.concatenate([segment.postings() for segment in segments]),
+        np.concatenate([segment.slots for segment in segments]),
+        np.concatenate([segment.counts for segment in segments]),
+    )
