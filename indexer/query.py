@@ -1,7 +1,7 @@
 r"""Reads a query: words, what must occur exactly, and filters.
 
     where are retries backed off               words
-    "raise StopIteration" /def \w+_fast /       exact text, a regular expression
+    "raise StopIteration" /def \w+_fast/        exact text, a regular expression
     path:src/* lang:go repo:flask sym:Client   filters; several of a kind are alternatives
 
 Nothing else means anything: operators of SQL or of a search engine are words like others.

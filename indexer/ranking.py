@@ -1,0 +1,248 @@
+"""Orders what words and vectors found: fusion, then what is known about code.
+
+Scores of both kinds are brought to 0..1 for each query and mixed with a weight that depends on the
+kind of query; reciprocal ranks lose to that (see docs/search.md). Then rules: a definition of what
+was named comes above its uses, a file named like the question or with several good chunks is
+lifted, tests, examples and generated code come below the rest, copies are folded into one.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import PurePosixPath
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codebyte.indexer.languages import is_test
+from codebyte.indexer.query import Query
+from codebyte.indexer.words import split_words, terms_of
+
+Mode = Literal["hybrid", "lexical", "dense"]
+Why = Literal["words", "meaning", "both"]
+Found = tuple[NDArray[np.int64], NDArray[np.float32]]  # ids and scores, in any order
+
+POOL = 200  # best candidates of each kind that are looked at
+MEANING = {"sentence": 0.5, "symbol": 0.2}  # weight of vectors in the mixture
+_FELT = 0.35  # share of the best score from which a kind of match is named
+
+_EXAMPLE = re.compile(
+    r"(?:^|/)(?:examples?|samples?|demos?|tutorials?|benchmarks?)/", re.IGNORECASE
+)
+_LEGACY = re.compile(r"(?:^|/|_)(?:compat|legacy|deprecated|obsolete)(?:/|_|\.|$)", re.IGNORECASE)
+_FOREIGN = re.compile(r"(?:^|/)(?:_?vendor\w*|third_party|extern\w*|node_modules)/", re.IGNORECASE)
+_MADE = re.compile(r"_pb2|\.pb\.|\.min\.|(?:^|/)(?:generated|gen)/|_generated?\.", re.IGNORECASE)
+_DOOR = re.compile(r"(?:^|/)(?:__init__\.py|index\.[jt]sx?|mod\.rs|package-info\.java|doc\.go)$")
+
+
+class Metadata(Protocol):
+    """What the rules look at; chunks of `codebyte.indexer.chunk` have most of it."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def symbol(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def repo(self) -> str: ...
+    @property
+    def fingerprint(self) -> int | str | None: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rules:
+    """How strongly each rule acts; 0 (or 1 for a factor) turns it off."""
+
+    definition: float = 1.0  # added where the query names just what is defined
+    mention: float = 0.3  # added where a name in a sentence is defined
+    stem: float = 0.3  # added where the query says the file's name
+    folder: float = 0.1  # added where it says the folder's
+    coherence: float = 0.2  # added to the best chunk of the file with most good chunks
+    again: float = 1.0  # factor of each further chunk of a file
+    tests: float = 0.5  # factors, by path
+    examples: float = 0.5
+    made: float = 0.5  # generated or vendored
+    door: float = 0.7  # files that only pass names on
+    prose: float = 0.7  # sections of documents
+    fold: bool = True  # of equal chunks only the first is shown
+
+    @classmethod
+    def without_paths(cls) -> "Rules":
+        """Rules for which all paths are equal."""
+        return cls(tests=1.0, examples=1.0, made=1.0, door=1.0, prose=1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One result."""
+
+    id: int
+    score: float
+    why: Why
+    copies: tuple[int, ...] = ()  # equal chunks that are folded into this one
+
+
+def rank(
+    query: Query,
+    lexical: Found | None,
+    dense: Found | None,
+    metadata: Callable[[Sequence[int]], Sequence[Metadata]],
+    k: int = 10,
+    mode: Mode = "hybrid",
+    rules: Rules | None = None,
+) -> list[Ranked]:
+    """The best k candidates, best first.
+
+    Args:
+        query: what was asked.
+        lexical: candidates by words; scores at least 0. None in mode "dense".
+        dense: candidates by vectors with their cosines, at least those of the best few hundred.
+            None in mode "lexical", or where there are none yet.
+        metadata: called once, with the ids of the few hundred best candidates.
+        k: how many.
+        mode: which kinds of scores count.
+        rules: None for the usual ones.
+    """
+    rules = Rules() if rules is None else rules
+    kinds = {"lexical": lexical if mode != "dense" else None}
+    kinds["dense"] = dense if mode != "lexical" else None
+    pool = _pool([found for found in kinds.values() if found is not None], max(POOL, k))
+    if not len(pool):
+        return []
+    words = _scaled(kinds["lexical"], pool, floor=0.0)
+    meaning = _scaled(kinds["dense"], pool, floor=None)
+    weight = MEANING[query.kind] if kinds["lexical"] and kinds["dense"] else float(mode == "dense")
+    if kinds["lexical"] is None or not len(kinds["lexical"][0]):
+        weight = 1.0
+    fused = (1 - weight) * words + weight * meaning
+    about = metadata([int(number) for number in pool])
+    scores = _apply(query, fused, about, rules)
+    results: list[Ranked] = []
+    first: dict[object, int] = {}
+    for place in np.lexsort((pool, -scores)):
+        number, print_ = int(pool[place]), about[place].fingerprint
+        if rules.fold and print_ is not None and (key := (print_, about[place].symbol)) in first:
+            kept = first[key]
+            copies = (*results[kept].copies, number)
+            results[kept] = Ranked(results[kept].id, results[kept].score, results[kept].why, copies)
+            continue
+        if len(results) == k:
+            break
+        if rules.fold and print_ is not None:
+            first[print_, about[place].symbol] = len(results)
+        results.append(Ranked(number, float(scores[place]), _why(words[place], meaning[place])))
+    return results
+
+
+def _pool(found: Sequence[Found], most: int) -> NDArray[np.int64]:
+    """The ids of the best candidates of each kind, each once."""
+    best = [np.empty(0, np.int64)]
+    for ids, scores in found:
+        if len(ids) > most:
+            ids = ids[np.argpartition(-scores, most)[:most]]
+        best.append(ids)
+    return np.unique(np.concatenate(best))
+
+
+def _scaled(
+    found: Found | None, pool: NDArray[np.int64], floor: float | None
+) -> NDArray[np.float32]:
+    """Scores of the pool, brought to 0..1; 0 for what was not found.
+
+    Args:
+        found: candidates.
+        pool: ascending ids.
+        floor: the score that becomes 0; None for the lowest one.
+    """
+    scaled = np.zeros(len(pool), np.float32)
+    if found is None or not len(found[0]):
+        return scaled
+    ids, scores = found
+    low = float(scores.min()) if floor is None else floor
+    span = float(scores.max()) - low
+    if span <= 0:
+        return scaled
+    places = np.minimum(np.searchsorted(pool, ids), len(pool) - 1)
+    inside = pool[places] == ids
+    scaled[places[inside]] = (scores[inside] - low) / span
+    return scaled
+
+
+def _apply(
+    query: Query, fused: NDArray[np.float32], about: Sequence[Metadata], rules: Rules
+) -> NDArray[np.float64]:
+    """The scores after all rules."""
+    asked = frozenset(term for word in split_words(query.words) for term in terms_of(word))
+    named = _last_part(query.words) if query.kind == "symbol" else ""
+    mentioned = {_last_part(name) for name in query.names} - {""}
+    scores = fused.astype(np.float64)
+    files: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for i, it in enumerate(about):
+        files[it.repo, it.path].append(i)
+        own = it.symbol.rpartition(".")[2]
+        if it.kind != "section" and it.kind != "lines":
+            if named and own.casefold() == named.casefold():
+                scores[i] += rules.definition * (1.0 if own == named else 0.8)
+                scores[i] += 0.1 * rules.definition * (it.kind == "class")
+            elif own in mentioned:
+                scores[i] += rules.mention
+        stem, folder = _path_terms(it.path)
+        scores[i] += rules.stem * fused[i] * _share(stem, asked)
+        scores[i] += rules.folder * fused[i] * _share(folder, asked)
+    sums = {file: float(fused[places].sum()) for file, places in files.items()}
+    highest = max(sums.values()) or 1.0
+    for file, places in files.items():
+        order = sorted(places, key=lambda i: -scores[i])
+        scores[order[0]] += rules.coherence * sums[file] / highest
+        for depth, i in enumerate(order):
+            scores[i] *= rules.again**depth
+    for i, it in enumerate(about):
+        scores[i] *= _factor(it, rules)
+    return scores
+
+
+def _factor(it: Metadata, rules: Rules) -> float:
+    factor = 1.0
+    for applies, by in (
+        (rules.tests < 1 and is_test(it.path), rules.tests),
+        (_EXAMPLE.search(it.path) or _LEGACY.search(it.path), rules.examples),
+        (_FOREIGN.search(it.path) or _MADE.search(it.path), rules.made),
+        (_DOOR.search(it.path), rules.door),
+        (it.kind == "section", rules.prose),
+    ):
+        if applies:
+            factor *= by
+    return factor
+
+
+@lru_cache(4096)
+def _path_terms(path: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The terms of a file's stem and of its folder's name."""
+    pure = PurePosixPath(path)
+    stem = pure.name.partition(".")[0]
+    if stem.lower() in ("__init__", "index", "mod", "main", "lib"):
+        stem = pure.parent.name
+    split = [
+        frozenset(term for word in split_words(text) for term in terms_of(word))
+        for text in (stem, pure.parent.name)
+    ]
+    return split[0], split[1]
+
+
+def _share(terms: frozenset[str], asked: frozenset[str]) -> float:
+    return len(terms & asked) / len(terms) if terms else 0.0
+
+
+def _last_part(name: str) -> str:
+    """The last part of a qualified name: "read" of "io.Reader::read()"."""
+    return re.split(r"::|->|[.#/]", name.strip("()?!~ "))[-1].strip("()?!~ ")
+
+
+def _why(words: float, meaning: float) -> Why:
+    if words >= _FELT and meaning >= _FELT:
+        return "both"
+    return "words" if words >= meaning else "meaning"
