@@ -1,0 +1,372 @@
+"""Small edits that could have been meant: what a repair is chosen from.
+
+Each edit changes one token or swaps two arguments, and leaves the file parsing as before:
+
+    if count <= limit and not done:      another name   if total <= limit and not done:
+                                         operator       if count >= limit and not done:
+                                         bound          if count < limit and not done:
+                                         negation       if count <= limit and done:
+    copy(source, target, depth=1)        arguments      copy(target, source, depth=1)
+                                         literal        copy(source, target, depth=2)
+
+Names to put in are those that the same function uses in the same role; fields are those that the
+file asks of the same receiver.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tree_sitter import Node, Tree
+
+from codebyte.tasks.syntax import (
+    ARGUMENTS,
+    BINARY,
+    CALLS,
+    COMMENTS,
+    CONSTANTS,
+    FIELDS,
+    FUNCTIONS,
+    NAMES,
+    NUMBERS,
+    leaves,
+)
+
+MOST_NAMES = 24  # other names tried at a place: those used nearest to it
+LONGEST_ARGUMENT = 80  # bytes; longer ones are not swapped
+
+KINDS = {  # kind of edit -> rule of its findings
+    "name": "CB101",
+    "field": "CB101",
+    "operator": "CB102",
+    "bound": "CB103",
+    "negation": "CB104",
+    "swap": "CB105",
+    "literal": "CB106",
+}
+
+_OPERATORS = {
+    "==": ("!=",),
+    "!=": ("==",),
+    "===": ("!==",),
+    "!==": ("===",),
+    "<": (">", ">="),
+    ">": ("<", "<="),
+    "<=": (">=", ">"),
+    ">=": ("<=", "<"),
+    "is": ("is not",),
+    "is not": ("is",),
+    "in": ("not in",),
+    "not in": ("in",),
+    "and": ("or",),
+    "or": ("and",),
+    "&&": ("||",),
+    "||": ("&&",),
+    "+": ("-", "*"),
+    "-": ("+",),
+    "*": ("/", "+"),
+    "/": ("*", "//"),
+    "//": ("/", "%"),
+    "%": ("//",),
+    "<<": (">>",),
+    ">>": ("<<",),
+    "&": ("|",),
+    "|": ("&",),
+    "+=": ("-=", "="),
+    "-=": ("+=",),
+    "*=": ("/=",),
+    "/=": ("*=",),
+}
+_PYTHON_ONLY = {"//", "is", "is not", "in", "not in", "and", "or"}
+_MOVED = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
+_CONSTANTS = {
+    "True": ("False", "None"),
+    "False": ("True", "None"),
+    "None": ("True", "False"),
+    "true": ("false",),
+    "false": ("true",),
+}
+_CONDITIONS = {
+    "if_statement": "condition",
+    "elif_clause": "condition",
+    "while_statement": "condition",
+    "if_expression": "condition",
+    "while_expression": "condition",
+    "do_statement": "condition",
+    "ternary_expression": "condition",
+    "conditional_expression": "condition",
+}
+_NEGATED = {"not_operator", "unary_expression", "unary_not", "prefix_unary_expression"}
+_LOOSE = {"boolean_operator", "binary_expression", "comparison_operator", "conditional_expression"}
+_BOUND_PARENTS = {"slice", "subscript", "subscript_expression", "index_expression"}
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Replaces the bytes from start to end."""
+
+    kind: str  # a key of KINDS
+    detail: str  # what exactly, for calibration: "<= to <", "insert", "+1"
+    start: int
+    end: int
+    replacement: bytes
+
+
+def edits(tree: Tree, source: bytes) -> list[Edit]:
+    """All edits of a file, in order of place."""
+    found = list(_Names(tree, source).edits())
+    python = tree.root_node.type == "module"
+    stack = [tree.root_node]
+    while stack:
+        node = stack.pop()
+        stack.extend(node.children)
+        if node.type in BINARY:
+            found += _operator_edits(node, python)
+        elif node.type in ARGUMENTS:
+            found += _swaps(node, source)
+        elif node.type in NUMBERS:
+            found += _numbers(node)
+        elif node.type in CONSTANTS:
+            found += _constants(node)
+        if node.type in _NEGATED:
+            found += _without_not(node, source)
+        found += _with_not(node, source, python)
+        found += _one_more(node, source)
+    return sorted(set(found), key=lambda e: (e.start, e.end, e.replacement))
+
+
+def apply(source: bytes, edit: Edit) -> bytes:
+    """The file with the edit made."""
+    return source[: edit.start] + edit.replacement + source[edit.end :]
+
+
+class _Names:
+    """Which names are used where, by function and role."""
+
+    def __init__(self, tree: Tree, source: bytes) -> None:
+        self._uses: list[tuple[Node, str, int]] = []  # token, role, function
+        self._fields: list[tuple[Node, bytes]] = []  # token, receiver with the role
+        self._known: dict[tuple[int, str], dict[bytes, list[int]]] = defaultdict(dict)
+        asked: dict[bytes, dict[bytes, int]] = defaultdict(lambda: defaultdict(int))
+        self._asked = asked
+        for node, above in leaves(tree):
+            role = _role(node, above)
+            if role is None:
+                continue
+            text = source[node.start_byte : node.end_byte]
+            if role.startswith("field"):
+                receiver = source[above[-1].start_byte : node.start_byte] + role.encode()
+                self._asked[receiver][text] += 1
+                if role != "field target":
+                    self._fields.append((node, receiver))
+                continue
+            function = next((n.start_byte for n in reversed(above) if n.type in FUNCTIONS), -1)
+            family = "callee" if role == "callee" else "value"
+            self._known[function, family].setdefault(text, []).append(node.start_byte)
+            if role != "bound":
+                self._uses.append((node, family, function))
+
+    def edits(self) -> Iterator[Edit]:
+        for node, family, function in self._uses:
+            text = node.text or b""
+            known = self._known[function, family]
+            near = sorted(
+                (min(abs(place - node.start_byte) for place in places), name)
+                for name, places in known.items()
+                if name != text
+            )
+            for _, name in near[:MOST_NAMES]:
+                yield Edit("name", family, node.start_byte, node.end_byte, name)
+        for node, receiver in self._fields:
+            text = node.text or b""
+            counts = self._asked[receiver]
+            others = sorted((-count, name) for name, count in counts.items() if name != text)
+            for _, name in others[:MOST_NAMES]:
+                yield Edit("field", "", node.start_byte, node.end_byte, name)
+
+
+def _role(node: Node, above: tuple[Node, ...]) -> str | None:
+    """How a token is used: callee, value, bound (it is given a value here), field; or None."""
+    if (node.type not in NAMES and node.type not in FIELDS) or not above:
+        return None
+    parent = above[-1]
+    called = len(above) > 1 and above[-2].type in CALLS and above[-2].children[0] == parent
+    if parent.type in ("attribute", "member_expression", "field_expression", "selector_expression"):
+        if parent.children[0] != node:
+            target = len(above) > 1 and _is_target(parent, above[-2])
+            return "field target" if target else "field call" if called else "field"
+    elif node.type in FIELDS:
+        return None
+    if parent.type in CALLS and parent.children[0] == node:
+        return "callee"
+    kind = parent.type
+    if kind in ("keyword_argument", "default_parameter", "typed_default_parameter"):
+        return (
+            None
+            if parent.children[0] == node and kind == "keyword_argument"
+            else ("bound" if parent.children[0] == node else "value")
+        )
+    if "parameter" in kind or "pattern" in kind or kind in ("for_in_clause", "named_expression"):
+        return (
+            "bound"
+            if parent.children[0] == node or "pattern" in kind or "param" in kind
+            else "value"
+        )
+    if (
+        kind in FUNCTIONS
+        or "import" in kind
+        or "class" in kind
+        or kind
+        in (
+            "type",
+            "aliased_import",
+            "dotted_name",
+            "global_statement",
+            "nonlocal_statement",
+            "decorator",
+            "generic_type",
+            "scoped_identifier",
+            "labeled_statement",
+            "macro_invocation",
+        )
+    ):
+        return None
+    if any(n.type in ("type", "import_statement", "import_from_statement") for n in above[-3:]):
+        return None
+    if _is_target(node, parent):
+        return "bound"
+    return "value"
+
+
+def _is_target(node: Node, parent: Node) -> bool:
+    """Whether the parent gives a value to the node."""
+    if parent.type in (
+        "assignment",
+        "for_statement",
+        "variable_declarator",
+        "assignment_expression",
+    ):
+        for name in ("left", "name"):
+            if parent.child_by_field_name(name) == node:
+                return True
+    return parent.type in ("as_pattern_target", "pattern_list", "tuple_pattern", "init_declarator")
+
+
+def _operator_edits(node: Node, python: bool) -> Iterator[Edit]:
+    for child in node.children:
+        if child.is_named or child.type not in _OPERATORS:
+            continue
+        for other in _OPERATORS[child.type]:
+            if not python and other in _PYTHON_ONLY:
+                continue
+            kind = "negation" if {child.type, other} <= _NEGATIONS else "operator"
+            yield _edit(kind, f"{child.type} to {other}", child, other)
+        if child.type in _MOVED:
+            yield _edit("bound", f"{child.type} to {_MOVED[child.type]}", child, _MOVED[child.type])
+
+
+_NEGATIONS = {"is", "is not", "in", "not in"}
+
+
+def _edit(kind: str, detail: str, node: Node, replacement: str) -> Edit:
+    return Edit(kind, detail, node.start_byte, node.end_byte, replacement.encode())
+
+
+def _numbers(node: Node) -> Iterator[Edit]:
+    text = (node.text or b"").decode("ascii", "replace")
+    if not text.isdigit() or len(text) > 9 or (len(text) > 1 and text[0] == "0"):
+        return
+    size = "small" if len(text) == 1 else "large"
+    yield _edit("bound", f"+1 {size}", node, str(int(text) + 1))
+    if int(text):
+        yield _edit("bound", f"-1 {size}", node, str(int(text) - 1))
+
+
+def _constants(node: Node) -> Iterator[Edit]:
+    text = (node.text or b"").decode("ascii", "replace")
+    for other in _CONSTANTS.get(text, ()):
+        yield _edit("literal", f"{text} to {other}", node, other)
+
+
+def _swaps(node: Node, source: bytes) -> Iterator[Edit]:
+    given = [child for child in node.named_children if child.type not in COMMENTS]
+    for left, right in pairwise(given):
+        named = ("keyword_argument", "list_splat", "dictionary_splat", "spread_element")
+        if left.type in named or right.type in named or left.type == "named_argument":
+            continue
+        one = source[left.start_byte : left.end_byte]
+        other = source[right.start_byte : right.end_byte]
+        if one != other and len(one) + len(other) <= LONGEST_ARGUMENT:
+            middle = source[left.end_byte : right.start_byte]
+            yield Edit("swap", "", left.start_byte, right.end_byte, other + middle + one)
+
+
+def _without_not(node: Node, source: bytes) -> Iterator[Edit]:
+    mark = node.children[0].type if node.children else ""
+    if mark not in ("not", "!"):
+        return
+    operand = node.children[-1]
+    while operand.type == "parenthesized_expression" and operand.named_child_count == 1:
+        inner = operand.named_children[0]
+        if b"\n" in source[operand.start_byte : inner.start_byte]:
+            break
+        operand = inner
+    text = source[operand.start_byte : operand.end_byte]
+    outer = node.parent.type if node.parent else ""
+    if b"\n" in text and operand.type != "call":
+        text = source[node.children[-1].start_byte : node.children[-1].end_byte]
+    if operand.type in _LOOSE and outer in (
+        "boolean_operator",
+        "binary_expression",
+        "not_operator",
+    ):
+        text = source[node.children[-1].start_byte : node.children[-1].end_byte]
+    yield Edit("negation", "delete", node.start_byte, node.end_byte, text)
+
+
+def _with_not(node: Node, source: bytes, python: bool) -> Iterator[Edit]:
+    conditions = []
+    if node.type in _CONDITIONS:
+        named = node.child_by_field_name(_CONDITIONS[node.type])
+        if node.type == "conditional_expression" and python:
+            named = node.children[2] if node.child_count == 5 else None
+        conditions.append(named)
+    elif node.type in ("assert_statement", "if_clause"):
+        conditions.append(node.children[1] if node.child_count > 1 else None)
+    elif node.type in ("boolean_operator", "return_statement") and python:
+        conditions += [
+            c for c in node.named_children if c.type in ("identifier", "attribute", "call")
+        ]
+    for condition in conditions:
+        if condition is None:
+            continue
+        if condition.type == "parenthesized_expression" and condition.named_child_count == 1:
+            condition = condition.named_children[0]
+        if condition.type in _NEGATED or condition.type == "comparison_operator":
+            continue
+        mark, start, end = "not " if python else "!", condition.start_byte, condition.end_byte
+        text = source[start:end]
+        if condition.type in _LOOSE:
+            yield Edit("negation", "insert", start, end, mark.encode() + b"(" + text + b")")
+        else:
+            yield Edit("negation", "insert", start, start, mark.encode())
+
+
+def _one_more(node: Node, source: bytes) -> Iterator[Edit]:
+    """`x` to `x - 1` and `x + 1` where x is a bound, and back."""
+    if node.type in ("binary_operator", "binary_expression") and node.child_count == 3:
+        left, sign, right = node.children
+        if right.text == b"1" and sign.type in ("+", "-"):
+            yield Edit("bound", f"drop {sign.type} 1", left.end_byte, node.end_byte, b"")
+        return
+    if node.type in _BOUND_PARENTS:
+        bounds = node.named_children if node.type == "slice" else node.named_children[1:]
+    elif node.type in CALLS and node.children[0].text == b"range":
+        bounds = node.children[-1].named_children
+    else:
+        return
+    for bound in bounds:
+        if bound.type in ("identifier", "call", "call_expression", "attribute"):
+            yield Edit("bound", "add - 1", bound.end_byte, bound.end_byte, b" - 1")
+            yield Edit("bound", "add + 1", bound.end_byte, bound.end_byte, b" + 1")

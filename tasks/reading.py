@@ -1,0 +1,129 @@
+"""A file read by the model with what stands before and after each place in view.
+
+The file is cut into blocks of whole lines. Each block is read behind the text that follows it and
+the text before it, in the order that the model was trained to fill holes in:
+
+    row of a block     FIM_PREFIX FIM_SUFFIX  after  FIM_MIDDLE  before  block
+
+So what a block's bytes cost is what they cost given both sides.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codebyte.fim import fim_prompt
+from codebyte.megabyte import Megabyte
+from codebyte.tasks.counterfactual import Change, Row
+from codebyte.tasks.mutations import Edit
+
+Bits = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How much of a file a row holds, in bytes."""
+
+    block: int = 1024
+    before: int = 1280
+    after: int = 768
+
+
+DEFAULT = Layout()
+
+
+class Reading:
+    """A file's bits per byte, and what edits would do to them."""
+
+    def __init__(self, model: Megabyte, source: bytes, layout: Layout = DEFAULT) -> None:
+        self.source = source
+        self.bits: Bits = np.zeros(len(source), np.float32)
+        self.entropy: Bits = np.zeros(len(source), np.float32)
+        self._rows: list[Row] = []
+        self._offsets: list[int] = []  # place of a byte in its row, less its place in the file
+        self._starts = _blocks(source, layout.block)
+        self._ends = [*self._starts[1:], len(source)]
+        for start, end in zip(self._starts, self._ends, strict=True):
+            suffix = source[end : end + layout.after]
+            prefix = source[max(0, start - layout.before) : start]
+            ids = fim_prompt(prefix, suffix)
+            row = Row(model, [*ids, *source[start:end]])
+            self._rows.append(row)
+            self._offsets.append(len(ids) - start)
+            self.bits[start:end] = row.bits[len(ids) :]
+            log2_p = row.log2_p[len(ids) : -1]
+            self.entropy[start:end] = -(np.exp2(log2_p) * log2_p).sum(axis=1)
+
+    def first_gains(self, edits: Sequence[Edit]) -> Bits:
+        """What each edit gains at most at its first different byte and in what it takes out, bits.
+
+        Costs next to nothing: no byte is read again.
+        """
+        gains = np.zeros(len(edits), np.float32)
+        for i, edit in enumerate(edits):
+            block, end = self._block(edit)
+            row, offset = self._rows[block], self._offsets[block]
+            new = edit.replacement + self.source[edit.end : edit.end + 8]
+            old = self.source[edit.start : edit.start + len(new)]
+            same = next((j for j, (a, b) in enumerate(zip(new, old)) if a != b), None)  # noqa: B905
+            if same is None:
+                continue
+            place = edit.start + same
+            taken = self.bits[place : max(place + 1, min(end, edit.end))].sum()
+            gains[i] = row.log2_p[place + offset, new[same]] + taken
+        return gains
+
+    def gains(self, edits: Sequence[Edit], stops: Sequence[int]) -> NDArray[np.float32]:
+        """What each edit gains, in bits: at the edit, on its line behind it, on the lines after.
+
+        Args:
+            edits: of this file.
+            stops: how far each is scored, as a place in the file.
+
+        Returns:
+            (number of edits, 3).
+        """
+        gains = np.zeros((len(edits), 3), np.float32)
+        asked: dict[int, list[tuple[int, Change]]] = {}
+        for i, (edit, stop) in enumerate(zip(edits, stops, strict=True)):
+            block, end = self._block(edit)
+            offset = self._offsets[block]
+            change = Change(
+                edit.start + offset,
+                edit.end + offset,
+                edit.replacement,
+                min(max(stop, edit.end), end) + offset,
+            )
+            asked.setdefault(block, []).append((i, change))
+        for block, questions in asked.items():
+            row, offset = self._rows[block], self._offsets[block]
+            scored = row.bits_of([change for _, change in questions])
+            for (i, change), bits in zip(questions, scored, strict=True):
+                size = len(change.replacement)
+                newline = self.source.find(b"\n", change.end - offset)
+                line = change.stop if newline < 0 else min(change.stop, newline + 1 + offset)
+                line_size = size + line - change.end
+                old = row.bits
+                gains[i] = (
+                    old[change.start : change.end].sum() - bits[:size].sum(),
+                    old[change.end : line].sum() - bits[size:line_size].sum(),
+                    old[line : change.stop].sum() - bits[line_size:].sum(),
+                )
+        return gains
+
+    def _block(self, edit: Edit) -> tuple[int, int]:
+        """The block that an edit begins in, and where that block ends."""
+        block = bisect_right(self._starts, edit.start) - 1
+        return block, self._ends[block]
+
+
+def _blocks(source: bytes, size: int) -> list[int]:
+    """Where blocks of whole lines begin; a longer line is cut."""
+    starts = [0] if source else []
+    while starts and len(source) - starts[-1] > size:
+        newline = source.rfind(b"\n", starts[-1], starts[-1] + size)
+        starts.append(starts[-1] + size if newline < 0 else newline + 1)
+    return starts
