@@ -7,6 +7,8 @@ from typing import Any
 from codebyte.errors import ConfigError
 from codebyte.vocab import VOCAB_SIZE
 
+PATTERNS = ("full", "window", "strided", "dilated")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LevelConfig:
@@ -16,8 +18,11 @@ class LevelConfig:
     encoder_layers: int = 0  # blocks below the level above; the topmost level has none
     layers: int = 2  # blocks above it (the decoder); at the topmost level, the whole trunk
     mixing: str = "attention"  # how places see earlier ones: "attention" or "conv"
-    pattern: str = "full"  # of attention: "full" or "window"
-    window: int = 64  # places seen by window attention, the own one included
+    pattern: str | tuple[str, ...] = "full"  # of attention (PATTERNS), or several taken in turn
+    window: int = 64  # places that a sparse pattern sees, the own one included (sparse.py)
+    sinks: int = 0  # first places of a row that pattern "window" sees from everywhere
+    stride: int = 8  # places from one that pattern "strided" sees to the next
+    dilations: tuple[int, ...] = (1, 4, 16)  # of pattern "dilated": its rates
     head_dim: int = 64  # width of an attention head
     heads: int = 0  # attention heads; 0: as many as fill dim
     ff_mult: int = 4  # hidden width of the feed-forward layer over dim
@@ -36,8 +41,15 @@ class LevelConfig:
             )
         if self.mixing not in ("attention", "conv"):
             raise ConfigError(f"mixing {self.mixing!r} must be 'attention' or 'conv'")
-        if self.pattern not in ("full", "window"):
-            raise ConfigError(f"pattern {self.pattern!r} must be 'full' or 'window'")
+        if not self.patterns or any(pattern not in PATTERNS for pattern in self.patterns):
+            known = ", ".join(PATTERNS)
+            raise ConfigError(f"pattern {self.pattern!r} must be of: {known}")
+        if self.sinks < 0 or self.stride < 1:
+            raise ConfigError(
+                f"sinks {self.sinks} must not be negative and stride {self.stride} at least 1"
+            )
+        if self.dilations[:1] != (1,) or any(rate < 1 for rate in self.dilations):
+            raise ConfigError(f"dilations {self.dilations} must start with 1 and be at least 1")
         if self.heads < 0:
             raise ConfigError(f"heads {self.heads} must not be negative")
         for name in ("attn_dropout", "ff_dropout"):
@@ -47,6 +59,20 @@ class LevelConfig:
             raise ConfigError(f"head_dim {self.head_dim} must divide dim {self.dim}")
         if self.mixing == "attention" and self.head_dim % 2:
             raise ConfigError(f"head_dim {self.head_dim} must be even for rotary positions")
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns that the layers take in turn, the encoder's first."""
+        return (self.pattern,) if isinstance(self.pattern, str) else self.pattern
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "LevelConfig":
+        """Rebuilds the settings from plain values."""
+        values = dict(data)
+        for name in ("pattern", "dilations"):
+            if isinstance(values.get(name), list):
+                values[name] = tuple(values[name])
+        return cls(**values)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +88,7 @@ class ModelConfig:
     ngram_buckets: int = 16384  # rows of each n-gram table
     ngram_dim: int = 128  # width of the n-gram tables
     matches: tuple[int, ...] = ()  # n: show what followed the last n bytes when they stood before
+    match_reach: int = 0  # how many bytes back they may have stood; 0: anywhere in the row
     softcap: float = 0.0  # logits are bounded to +-softcap by tanh; 0 turns it off
 
     def __post_init__(self) -> None:
@@ -83,10 +110,12 @@ class ModelConfig:
             lengths = getattr(self, name)
             if any(n < 2 or n > 64 for n in lengths) or len(set(lengths)) != len(lengths):
                 raise ConfigError(f"{name} {lengths} must be distinct lengths from 2 to 64")
+        if self.match_reach < 0:
+            raise ConfigError(f"match_reach {self.match_reach} must not be negative")
         if self.wiring == "paper" and (self.patching == "word" or self.ngrams or self.matches):
             raise ConfigError("wiring 'paper' needs patching 'fixed', no ngrams and no matches")
         if self.wiring == "paper" and any(
-            level.mixing != "attention" or level.pattern != "full" or level.encoder_layers
+            level.mixing != "attention" or set(level.patterns) != {"full"} or level.encoder_layers
             for level in self.levels
         ):
             raise ConfigError(
@@ -106,7 +135,7 @@ class ModelConfig:
         """
         try:
             values = dict(data)
-            values["levels"] = tuple(LevelConfig(**level) for level in values["levels"])
+            values["levels"] = tuple(LevelConfig.from_json(level) for level in values["levels"])
             for name in ("ngrams", "matches"):
                 values[name] = tuple(int(n) for n in values.get(name, ()))
             return cls(**values)

@@ -13,6 +13,7 @@ from torch import nn
 from codebyte.config import LevelConfig, ModelConfig
 from codebyte.layers import Stack
 from codebyte.megabyte import Megabyte
+from codebyte.sparse import Pattern
 
 WORD_PATCH = 7.2  # bytes per word patch, measured over 2 MB of validation Python
 
@@ -36,8 +37,9 @@ def flops_per_byte(config: ModelConfig) -> float:
             places = config.context / size
             if config.wiring == "paper" and i < len(config.levels) - 1:
                 places = level.patch_size
-            seen = min(places / 2, level.window) if level.pattern == "window" else places / 2
-            total += 4 * level.dim * seen * (level.encoder_layers + level.layers) / size
+            layers = range(level.encoder_layers + level.layers)
+            seen = sum(Pattern.of(level, layer).places_seen(places) for layer in layers)
+            total += 4 * level.dim * seen / size
         if i + 1 < len(config.levels):  # to the level above and back
             total += 2 * 3 * level.dim * config.levels[i + 1].dim / sizes[i + 1]
     total += 2 * config.levels[0].dim * config.vocab_size

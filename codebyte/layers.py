@@ -7,6 +7,7 @@ Axes: b batch, r rows of a batch, n places, d width, h heads, c width of a head,
 cache.
 """
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -17,8 +18,11 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from codebyte.config import LevelConfig
+from codebyte.sparse import Pattern, attend
 
 ROPE_THETA = 10000.0
+TABLE = 1 << 16  # positions whose turns are looked up; those of later ones are computed
+BLOCKS = 1 << 18  # scores, above which a step cuts a sparse pattern into blocks
 CONV_WIDTH = 4
 CONV_DILATIONS = (1, 4)  # taken in turn by a level's blocks
 
@@ -62,8 +66,11 @@ def rotate(x: Tensor, positions: Tensor, end: int | None = None) -> Tensor:
         end: above every position; None to look.
     """
     end = int(positions.max()) + 1 if end is None else end
-    table = turns(x.shape[-1] // 2, end, x.device)
-    cos, sin = table[:, :end][:, positions]
+    half = x.shape[-1] // 2
+    if end > TABLE:
+        cos, sin = exact_turns(half, positions.to(x.device))
+    else:
+        cos, sin = turns(half, end, x.device)[:, :end][:, positions]
     if positions.ndim == 2:
         cos, sin = cos[:, None], sin[:, None]
     left, right = x.float().chunk(2, dim=-1)
@@ -79,55 +86,104 @@ def turns(half: int, end: int, device: torch.device) -> Tensor:
 def _turns(half: int, length: int, device: torch.device) -> Tensor:
     """Cosines and sines for positions up to `length`, (2, length, half), from float64 angles."""
     with torch.inference_mode(False):
-        frequencies = ROPE_THETA ** (-torch.arange(half, dtype=torch.float64) / half)
-        angles = torch.arange(length, dtype=torch.float64)[:, None] * frequencies
+        angles = torch.arange(length, dtype=torch.float64)[:, None] * _frequencies(half)
         return torch.stack([angles.cos(), angles.sin()]).float().to(device)
+
+
+def exact_turns(half: int, positions: Tensor) -> Tensor:
+    """Cosines and sines at any int64 positions, (2, *positions.shape, half).
+
+    Angles are counted in 2^-64 of a turn: a product that wraps around is the angle, with nothing
+    lost however large the position, so that places always turn by their distance alone.
+    """
+    steps = (_frequencies(half) / math.pi * 2.0**63).long().to(positions.device)
+    angles = (positions[..., None] * steps).double() * (math.pi * 2.0**-63)
+    return torch.stack([angles.cos(), angles.sin()]).float()
+
+
+def _frequencies(half: int) -> Tensor:
+    return ROPE_THETA ** (-torch.arange(half, dtype=torch.float64) / half)
 
 
 class KVCache:
     """Keys and values of the places seen so far; grows by doubling.
 
+    With `keep`, only the first `sinks` places and some of the last, at least `keep`, stay: now and
+    then these move into new storage, so that memory is bounded and what is held stays in one piece.
     Copies made by `snapshot` share the storage: a place once written is only overwritten after
     going back to before it.
     """
 
-    def __init__(self, batch: int) -> None:
+    def __init__(self, batch: int, keep: int | None = None, sinks: int = 0) -> None:
         self.keys: Tensor | None = None  # (b, h, s, c)
         self.values: Tensor | None = None
-        self.length = torch.zeros(batch, dtype=torch.int64)
+        self.length = torch.zeros(batch, dtype=torch.int64)  # places seen
+        self.dropped = torch.zeros(batch, dtype=torch.int64)  # of these, after the sinks
+        self._keep, self._sinks = keep, sinks
 
     def append(self, keys: Tensor, values: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Adds n places to the given rows; gives all that these rows hold, (r, h, s, c)."""
         n = keys.shape[2]
-        start = self.length[rows]
+        self._make_room(n, rows)
+        start = (self.length - self.dropped)[rows]
         longest = int(start.max()) + n
         self.keys = _grown(self.keys, keys, self.length.shape[0], longest)
         self.values = _grown(self.values, values, self.length.shape[0], longest)
+        self.length[rows] += n
         if rows.shape[0] == 1:  # views, no copies: the common case of one stream
             row, first = int(rows[0]), int(start[0])
             self.keys[row, :, first : first + n] = keys[0]
             self.values[row, :, first : first + n] = values[0]
-            self.length[row] = longest
             return self.keys[row : row + 1, :, :longest], self.values[row : row + 1, :, :longest]
         places = start[:, None] + torch.arange(n)
         self.keys[rows[:, None], :, places] = rearrange(keys, "r h n c -> r n h c")
         self.values[rows[:, None], :, places] = rearrange(values, "r h n c -> r n h c")
-        self.length[rows] = start + n
         return self.keys[rows, :, :longest], self.values[rows, :, :longest]
+
+    def append_one(self, key: Tensor, value: Tensor, row: int) -> tuple[Tensor, Tensor]:
+        """Adds one place, (h, c) float32 on the CPU, to a row; gives all it holds, (h, s, c)."""
+        place = int(self.length[row]) - int(self.dropped[row])
+        if self.keys is None or self.values is None or self.keys.shape[2] <= place:
+            rows = torch.tensor([row])
+            held = self.append(key[None, :, None], value[None, :, None], rows)
+            return held[0][0], held[1][0]
+        self.keys[row, :, place], self.values[row, :, place] = key, value
+        self.length[row] += 1
+        return self.keys[row, :, : place + 1], self.values[row, :, : place + 1]
+
+    def places(self, rows: Tensor, count: int) -> Tensor:
+        """The places that the first `count` entries of these rows are, (r, count)."""
+        index = torch.arange(count)
+        if self._keep is None:
+            return index.expand(rows.shape[0], -1)
+        return torch.where(index < self._sinks, index, index + self.dropped[rows][:, None])
+
+    def _make_room(self, n: int, rows: Tensor) -> None:
+        """Lets go of places no longer needed if n more would not fit."""
+        if self._keep is None or self.keys is None or self.values is None:
+            return
+        held = self.length - self.dropped
+        kept = self._sinks + self._keep
+        if int(held[rows].max()) + n <= self.keys.shape[2] or int(held[rows].max()) < 2 * kept:
+            return
+        more = (self.length - kept).clamp(min=self.dropped) - self.dropped
+        self.dropped = self.dropped + more
+        index = torch.arange(int((held - more).max())).expand(len(more), -1)
+        index = torch.where(index < self._sinks, index, index + more[:, None])
+        index = index.clamp(max=self.keys.shape[2] - 1).to(self.keys.device)
+        every = torch.arange(len(more), device=index.device)[:, None]
+        size = max(64, 2 * kept, index.shape[1] + n)
+        for name, store in (("keys", self.keys), ("values", self.values)):
+            fresh = store.new_zeros(store.shape[0], store.shape[1], size, store.shape[3])
+            fresh[:, :, : index.shape[1]] = rearrange(store[every, :, index], "b s h c -> b h s c")
+            setattr(self, name, fresh)
 
     def snapshot(self) -> "KVCache":
         """Gives a copy at this length that shares the storage."""
-        copy = KVCache(0)
-        copy.keys, copy.values, copy.length = self.keys, self.values, self.length.clone()
+        copy = KVCache(0, self._keep, self._sinks)
+        copy.keys, copy.values = self.keys, self.values
+        copy.length, copy.dropped = self.length.clone(), self.dropped.clone()
         return copy
-
-
-def more_places(cache: KVCache, length: int, heads: int, width: int) -> None:
-    """Makes room for `length` places of one more row in the cache of float32 on the CPU."""
-    if cache.keys is None or cache.keys.shape[2] < length:
-        like, batch = torch.empty(1, heads, 1, width), cache.length.shape[0]
-        cache.keys = _grown(cache.keys, like, batch, length)
-        cache.values = _grown(cache.values, like, batch, length)
 
 
 def _grown(store: Tensor | None, like: Tensor, batch: int, length: int) -> Tensor:
@@ -142,10 +198,10 @@ def _grown(store: Tensor | None, like: Tensor, batch: int, length: int) -> Tenso
 class Attention(nn.Module):
     """Causal self-attention with normalised queries and keys and rotary positions."""
 
-    def __init__(self, config: LevelConfig) -> None:
+    def __init__(self, config: LevelConfig, index: int = 0) -> None:
         super().__init__()
         self.heads = config.heads or config.dim // config.head_dim
-        self.window = config.window if config.pattern == "window" else None
+        self.pattern = Pattern.of(config, index)
         self.dropout = config.attn_dropout
         inner = self.heads * config.head_dim
         self.to_qkv = nn.Linear(config.dim, 3 * inner, bias=False)
@@ -160,12 +216,12 @@ class Attention(nn.Module):
         """(b, n, d) -> (b, n, d)."""
         n = x.shape[1]
         q, k, v = self._qkv(x, torch.arange(n, device=x.device), n)
-        dropout = self.dropout if self.training else 0.0
-        if self.window is None or self.window >= n:
-            out = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
-        else:
-            out = window_attention(q, k, v, self.window, dropout)
+        out = attend(q, k, v, self.pattern, dropout=self.dropout if self.training else 0.0)
         return self.to_out(rearrange(out, "b h n c -> b n (h c)"))
+
+    def init_cache(self, batch: int) -> KVCache:
+        """Gives the cache of an empty sequence, which holds no more than the pattern needs."""
+        return KVCache(batch, self.pattern.keep, self.pattern.sinks)
 
     def step(self, x: Tensor, cache: KVCache, rows: Tensor) -> Tensor:
         """(r, n, d), places that follow what the cache of these rows holds -> (r, n, d)."""
@@ -173,39 +229,17 @@ class Attention(nn.Module):
         positions = cache.length[rows][:, None] + torch.arange(n)
         q, k, v = self._qkv(x, positions.to(x.device), int(positions[:, -1].max()) + 1)
         keys, values = cache.append(k, v, rows)
+        s, kind = keys.shape[2], self.pattern.kind
+        if rows.shape[0] == 1 and kind != "full" and n * s > BLOCKS:
+            first = int(cache.dropped[rows])
+            out = attend(q, keys, values, self.pattern, first=first)
+            return self.to_out(rearrange(out, "r h n c -> r n (h c)"))
         mask = None
-        if n > 1 or rows.shape[0] > 1 or self.window is not None:
-            offset = positions[:, :, None] - torch.arange(keys.shape[2])  # (r, n, s)
-            seen = offset >= 0 if self.window is None else (offset >= 0) & (offset < self.window)
-            mask = seen[:, None].to(x.device)
+        if n > 1 or rows.shape[0] > 1 or kind != "full":
+            mask = self.pattern.counts(positions, cache.places(rows, s), self.heads).to(x.device)
+            mask = mask.to(x.dtype).log() if kind == "dilated" else mask
         out = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask)
         return self.to_out(rearrange(out, "r h n c -> r n (h c)"))
-
-
-def window_attention(q: Tensor, k: Tensor, v: Tensor, window: int, dropout: float = 0.0) -> Tensor:
-    """Attention of each place to the last `window` places, in time and memory linear in n.
-
-    The sequence is cut into blocks of `window` places; each block looks at itself and the block
-    before.
-
-    Args:
-        q, k, v: (b, h, n, c).
-    """
-    n = q.shape[2]
-    pad = -n % window
-    blocks = [
-        rearrange(F.pad(t, (0, 0, 0, pad)), "b h (m w) c -> b h m w c", w=window) for t in (q, k, v)
-    ]
-    q, k, v = blocks
-    k, v = (torch.cat([F.pad(t, (0, 0, 0, 0, 1, 0))[:, :, :-1], t], dim=3) for t in (k, v))
-    own = torch.arange(window, device=q.device)[:, None] + window
-    other = torch.arange(2 * window, device=q.device)
-    seen = (other <= own) & (other > own - window)  # (w, 2w)
-    first = seen & (other >= window)  # the first block has none before it
-    mask = seen.expand(q.shape[2], -1, -1).clone()
-    mask[0] = first
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
-    return rearrange(out, "b h m w c -> b h (m w) c")[:, :, :n]
 
 
 class Tail:
@@ -295,7 +329,7 @@ class Block(nn.Module):
         super().__init__()
         self.mix: Attention | CausalConv
         if config.mixing == "attention":
-            self.mix = Attention(config)
+            self.mix = Attention(config, index)
         else:
             self.mix = CausalConv(config.dim, CONV_DILATIONS[index % len(CONV_DILATIONS)])
         self.feed_forward = FeedForward(config.dim, config.ff_mult, config.ff_dropout)
@@ -308,7 +342,7 @@ class Block(nn.Module):
     def init_cache(self, batch: int) -> KVCache | Tail:
         """Gives the cache of an empty sequence."""
         if isinstance(self.mix, Attention):
-            return KVCache(batch)
+            return self.mix.init_cache(batch)
         weight = self.mix.weight
         return Tail(weight.detach().new_zeros(batch, self.mix.reach, weight.shape[1]))
 

@@ -17,7 +17,7 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from codebyte.inputs import FACTOR, MIX, ByteInputs, History, grown
-from codebyte.layers import Attention, Block, KVCache, Stack, Tail, more_places, turns
+from codebyte.layers import TABLE, Attention, Block, KVCache, Stack, Tail, exact_turns, turns
 from codebyte.patching import line_or_special_ends, word_characters
 from codebyte.vocab import EOT
 
@@ -204,7 +204,8 @@ class _Conv:
 
 class _Attention:
     def __init__(self, attention: Attention) -> None:
-        self._heads, self._window = attention.heads, attention.window
+        self._heads, self._pattern = attention.heads, attention.pattern
+        self._plain = self._pattern.kind == "full"
         self._to_qkv = _array(attention.to_qkv.weight)
         self._to_out = _array(attention.to_out.weight)
 
@@ -214,21 +215,34 @@ class _Attention:
         place = int(cache.length[row])
         sizes = np.sqrt(np.einsum("mhc,mhc->mh", qkv[:2], qkv[:2]))[..., None]
         q, k = _turned(qkv[:2] * (width**0.5 / np.maximum(sizes, 1e-6)), place)
-        more_places(cache, place + 1, self._heads, width)
-        keys, values = _array(cache.keys)[row], _array(cache.values)[row]
-        keys[:, place], values[:, place] = k, qkv[2]
-        cache.length[row] = place + 1
-        first = 0 if self._window is None else max(0, place + 1 - self._window)
-        scores = keys[:, first : place + 1] @ (q * width**-0.5)[..., None]  # (h, s, 1)
-        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
-        weights /= weights.sum(axis=1, keepdims=True)
-        mixed = weights.transpose(0, 2, 1) @ values[:, first : place + 1]  # (h, 1, c)
-        return self._to_out @ mixed.reshape(-1)
+        held = cache.append_one(torch.from_numpy(k), torch.from_numpy(qkv[2]), row)
+        keys, values = _array(held[0]), _array(held[1])
+        q = q * width**-0.5
+        if self._plain:
+            return self._to_out @ _mixed(q, keys, values).reshape(-1)
+        dropped, sinks = int(cache.dropped[row]), self._pattern.sinks
+        heads = []
+        for head in range(self._heads):
+            seen = [p if p < sinks else p - dropped for p in self._pattern.seen(place, head)]
+            own = slice(head, head + 1)
+            heads.append(_mixed(q[own], keys[own, seen], values[own, seen]))
+        return self._to_out @ np.concatenate(heads, axis=None)
+
+
+def _mixed(q: Array, keys: Array, values: Array) -> Array:
+    """Attention of one place: (h, c), (h, s, c), (h, s, c) -> (h, 1, c)."""
+    scores = keys @ q[..., None]  # (h, s, 1)
+    weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights.transpose(0, 2, 1) @ values
 
 
 def _turned(x: Array, place: int) -> Array:
     """As `layers.rotate` at one position, (..., c)."""
     half = x.shape[-1] // 2
-    cos, sin = _array(turns(half, place + 1, torch.device("cpu")))[:, place]
+    if place >= TABLE:
+        cos, sin = _array(exact_turns(half, torch.tensor(place)))
+    else:
+        cos, sin = _array(turns(half, place + 1, torch.device("cpu")))[:, place]
     left, right = x[..., :half], x[..., half:]
     return np.concatenate([left * cos - right * sin, left * sin + right * cos], axis=-1)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from codebyte import layers
 from codebyte.config import LevelConfig
 from codebyte.layers import (
     Attention,
@@ -15,11 +16,14 @@ from codebyte.layers import (
     KVCache,
     Stack,
     rotate,
-    window_attention,
 )
+from codebyte.sparse import window_attention
 
 FULL = LevelConfig(dim=32, head_dim=8)
 WINDOW = replace(FULL, pattern="window", window=5)
+STRIDED = replace(WINDOW, pattern="strided", window=4, stride=3)
+DILATED = replace(WINDOW, pattern="dilated", window=4, dilations=(1, 2, 4))
+MIXED = replace(WINDOW, pattern=("window", "dilated"), sinks=2)
 WIDE = replace(FULL, heads=6)
 CONV = replace(FULL, mixing="conv")
 
@@ -28,8 +32,8 @@ def _random(*shape: int, seed: int = 1) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def _stack(config: LevelConfig, layers: int = 2) -> Stack:
-    stack = Stack(config, layers)
+def _stack(config: LevelConfig, depth: int = 2) -> Stack:
+    stack = Stack(config, depth)
     with torch.no_grad():
         for i, weight in enumerate(stack.parameters()):
             weight.copy_(0.2 * _random(*weight.shape, seed=i))
@@ -73,7 +77,7 @@ def test_neighbouring_positions_stay_apart_in_bfloat16() -> None:
     assert (turned[1] - turned[2]).abs().max() > 0.5
 
 
-@pytest.mark.parametrize("shift", [1, 1000, 50_000])
+@pytest.mark.parametrize("shift", [1, 1000, 50_000, 65_533, 2**31 + 5, 2**52 + 1, 2**62])
 def test_scores_depend_on_distance_alone(shift: int) -> None:
     q, k = _random(2, 1, 1, 6, 16)
     places = torch.arange(6)
@@ -92,7 +96,9 @@ def test_positions_may_differ_between_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [FULL, WINDOW, WIDE, CONV], ids=["full", "window", "wide", "conv"]
+    "config",
+    [FULL, WINDOW, replace(WINDOW, sinks=2), STRIDED, DILATED, MIXED, WIDE, CONV],
+    ids=["full", "window", "sinks", "strided", "dilated", "mixed", "wide", "conv"],
 )
 def test_steps_of_ragged_rows_equal_the_whole(config: LevelConfig) -> None:
     stack = _stack(config)
@@ -109,6 +115,33 @@ def test_steps_of_ragged_rows_equal_the_whole(config: LevelConfig) -> None:
                 wanted = whole[row, fed[row] : fed[row] + n]
                 torch.testing.assert_close(out[i], wanted, rtol=0, atol=1e-4)
                 fed[row] += n
+
+
+@pytest.mark.parametrize("config", [replace(WINDOW, sinks=2), STRIDED, DILATED, MIXED])
+@pytest.mark.parametrize("blocks", [0, 1 << 18])
+def test_a_long_row_equals_the_whole_from_a_bounded_cache(
+    config: LevelConfig, blocks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layers, "BLOCKS", blocks)
+    stack = _stack(config)
+    x, row = _random(1, 900, 32), torch.tensor([0])
+    with torch.no_grad():
+        whole = stack(x)
+        caches = stack.init_cache(1)
+        out, start, back = [], 0, None
+        for n in [1, 3, 40] * 20:
+            out.append(stack.step(x[:, start : start + n], caches, row))
+            start += n
+            if start == 440:
+                back = [cache.snapshot() for cache in caches]
+        torch.testing.assert_close(torch.cat(out, dim=1), whole[:, :start], rtol=0, atol=1e-4)
+        assert back is not None
+        again = stack.step(x[:, 440:600], back, row)  # what later places did is not in the way
+        torch.testing.assert_close(again, whole[:, 440:600], rtol=0, atol=1e-4)
+    for cache in caches:
+        assert isinstance(cache, KVCache)
+        assert cache.keys is not None
+        assert cache.keys.shape[2] < 300  # of 880 places
 
 
 def test_a_cache_gone_back_is_written_over() -> None:

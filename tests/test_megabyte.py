@@ -203,10 +203,11 @@ def test_ids_of_another_shape_or_type_are_refused(tiny_model: Megabyte, ids: Ten
 @pytest.mark.parametrize("rows", [1, 3])
 def test_a_byte_fed_by_numpy_equals_one_fed_by_torch(make_model: MakeModel, rows: int) -> None:
     level = LevelConfig(dim=32, head_dim=16, encoder_layers=1, layers=1, patch_size=5)
-    windowed = replace(level, pattern="window", window=7)
+    sparse = replace(level, pattern=("window", "strided"), window=5, stride=2, sinks=2)
+    dilated = replace(level, encoder_layers=0, pattern="dilated", window=2, dilations=(1, 2))
     model = make_model(
         ModelConfig(
-            levels=(windowed, replace(level, mixing="conv"), replace(level, encoder_layers=0)),
+            levels=(sparse, replace(level, mixing="conv", patch_size=2), dilated),
             context=64,
             ngrams=(2, 3),
             ngram_buckets=64,
