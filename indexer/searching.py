@@ -1,0 +1,234 @@
+"""Asks words and vectors together, over one moment of an index."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codebyte.errors import InputError, StaleIndexError
+from codebyte.indexer.catalog import Catalog, Mask
+from codebyte.indexer.exact import matching_texts
+from codebyte.indexer.lexical import LexicalIndex
+from codebyte.indexer.query import Query
+from codebyte.indexer.ranking import Found, Mode, Rules, rank
+from codebyte.indexer.store import Store
+from codebyte.indexer.vectors import VectorFile, VectorSearch
+
+DENSE_CANDIDATES = 500  # of each kind, where not everything is compared
+
+
+class Embedder(Protocol):
+    """What turns words and code into vectors that can be compared."""
+
+    @property
+    def dim(self) -> int:
+        """The width of a vector."""
+        ...
+
+    @property
+    def model_id(self) -> str:
+        """What made the vectors: those of another id cannot be compared with them."""
+        ...
+
+    def embed_text(self, texts: list[str], /) -> NDArray[np.float32]:
+        """Unit vectors of questions, (n, dim)."""
+        ...
+
+    def embed_code(self, codes: list[bytes], /) -> NDArray[np.float32]:
+        """Unit vectors of code, (n, dim)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hit:
+    """One result of a search."""
+
+    id: int
+    path: str
+    start_line: int  # from 1
+    end_line: int  # inclusive
+    score: float  # of this query: higher is better, not comparable with other queries
+    symbol: str  # qualified, or ""
+    kind: str
+    language: str
+    repo: str
+    snippet: str  # all that the chunk says
+    why: str  # "words", "meaning" or "both"
+    copies: int = 0  # how many more documents say the same
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """An index as it was at one moment, in memory."""
+
+    generation: int
+    num_rows: int
+    lexical: LexicalIndex
+    catalog: Catalog
+    vectors: VectorFile | None = None
+    nearest: VectorSearch | None = None
+
+
+def read_snapshot(
+    store: Store, folder: Path | None, before: Snapshot | None, lexical: LexicalIndex | None = None
+) -> Snapshot:
+    """Reads what has changed since an earlier snapshot; call it inside `store.reading`.
+
+    Args:
+        store: of the index.
+        folder: of the index; None for one in memory.
+        before: an earlier snapshot, which is not to be used any more.
+        lexical: the words of this moment, where they are at hand.
+
+    Raises:
+        StaleIndexError: a file of the index is missing or damaged.
+    """
+    generation, num_rows = int(store.get("generation")), int(store.get("rows"))
+    if before is not None and (before.generation, before.num_rows) == (generation, num_rows):
+        return before
+    if before is not None and before.generation == generation:
+        now = replace(before, num_rows=num_rows)
+        now.catalog.read_rows()
+    else:
+        name = store.get("words")
+        if lexical is None:
+            lexical = LexicalIndex.load(folder / name) if folder and name else LexicalIndex()
+        now = Snapshot(generation, num_rows, lexical, Catalog(store))
+        now.vectors = before.vectors if before is not None else None
+    name, dim = store.get("vectors"), store.get("dim")
+    if name is None:
+        now.vectors = now.nearest = None
+        return now
+    file = None if folder is None else folder / name
+    if now.vectors is None or now.vectors.file != file:
+        now.vectors = VectorFile(file, dim)
+    now.vectors.grow(num_rows)
+    cache = None if file is None else file.with_suffix(".faiss")
+    now.nearest = VectorSearch(now.vectors, now.catalog.rows, cache)
+    return now
+
+
+def find(
+    store: Store,
+    snapshot: Snapshot,
+    query: Query,
+    *,
+    k: int,
+    mode: Mode,
+    vector: NDArray[np.float32] | None,
+    revision: str | None = None,
+    without: Sequence[int] = (),
+    rules: Rules | None = None,
+) -> list[Hit]:
+    """The best documents for a query.
+
+    Args:
+        store: of the snapshot, inside `store.reading`.
+        snapshot: from `read_snapshot`.
+        query: what was asked.
+        k: how many.
+        mode: which kinds of scores count.
+        vector: of the query, (d,); None to go by words alone.
+        revision: only of this one.
+        without: documents not to find.
+        rules: None for the usual ones.
+    """
+    texts = None
+    if query.exact or query.patterns:
+        texts = matching_texts(store, query.exact, query.patterns)
+    catalog = snapshot.catalog
+    mask = catalog.allowed(query, texts, revision)
+    if without:
+        others = ~np.isin(catalog.ids, np.asarray(without))
+        mask = others if mask is None else mask & others
+    lexical = catalog.keep(*snapshot.lexical.scores(query.words), mask)
+    dense = None
+    if vector is not None and mode != "lexical" and snapshot.nearest is not None:
+        dense = _dense(snapshot, vector, lexical, mask)
+    if mask is not None and not len(lexical[0]) and (dense is None or not len(dense[0])):
+        # Only filters were given, or their words are nowhere: all that passes, in its order.
+        lexical = (catalog.ids[mask], np.zeros(int(mask.sum()), np.float32))
+        if not (query.exact or query.patterns or not query.words.strip()):
+            lexical = (lexical[0][:0], lexical[1][:0])
+    ranked = rank(
+        query, lexical, dense, store.entries, k, mode if dense is not None else "lexical", rules
+    )
+    entries = {entry.id: entry for entry in store.entries([it.id for it in ranked])}
+    bodies = store.bodies([it.id for it in ranked])
+    return [
+        Hit(
+            id=it.id,
+            path=entry.path,
+            start_line=entry.start_line,
+            end_line=entry.end_line,
+            score=it.score,
+            symbol=entry.symbol,
+            kind=entry.kind,
+            language=entry.language,
+            repo=entry.repo,
+            snippet=bodies[it.id].decode("utf-8", "replace"),
+            why=it.why,
+            copies=len(it.copies),
+        )
+        for it in ranked
+        for entry in [entries[it.id]]
+    ]
+
+
+def query_vector(
+    embedder: Embedder | None, store: Store, words: str, mode: Mode
+) -> NDArray[np.float32] | None:
+    """The vector of some words, or None where the index is to be asked by words alone.
+
+    Raises:
+        InputError: mode "dense" without vectors or without a model.
+        StaleIndexError: the vectors are another model's.
+    """
+    if mode == "lexical":
+        return None
+    model = store.get("model")
+    if embedder is None or model is None:
+        if mode == "dense":
+            lacks = "the index has no vectors yet" if embedder else "no model was given"
+            raise InputError(f"mode 'dense' cannot be used, {lacks}: use mode 'lexical'")
+        return None
+    check_model(embedder, store)
+    if not words.strip():
+        return None
+    found: NDArray[np.float32] = embedder.embed_text([words])[0]
+    return found
+
+
+def check_model(embedder: Embedder, store: Store) -> None:
+    """Raises StaleIndexError where the vectors are another model's."""
+    model, dim = store.get("model"), store.get("dim")
+    if model is not None and (model, dim) != (embedder.model_id, embedder.dim):
+        raise StaleIndexError(
+            f"the index has vectors of model {model}, not of {embedder.model_id}: run "
+            "`codebyte index --reembed`, or search with `--mode lexical`"
+        )
+
+
+def _dense(
+    snapshot: Snapshot, vector: NDArray[np.float32], lexical: Found, mask: Mask | None
+) -> Found:
+    """Candidates by vectors: all documents where that is cheap, else the nearest ones.
+
+    Those that words found best are compared, too.
+    """
+    nearest, catalog = snapshot.nearest, snapshot.catalog
+    assert nearest is not None
+    if nearest.exact:
+        return catalog.keep(*catalog.documents_of(nearest.scores(vector)), mask)
+    allowed = None if mask is None else catalog.rows_allowed(mask)
+    found = catalog.documents_at(*nearest.nearest(vector, DENSE_CANDIDATES, allowed))
+    ids, scores = catalog.keep(*found, mask)
+    best = lexical[0]
+    if len(best) > DENSE_CANDIDATES:
+        best = best[np.argpartition(-lexical[1], DENSE_CANDIDATES)[:DENSE_CANDIDATES]]
+    rows, also = catalog.rows_of(np.setdiff1d(best, ids))
+    more = nearest.of_rows(vector, rows)
+    return np.concatenate([ids, also]), np.concatenate([scores, more])
