@@ -1,6 +1,5 @@
-"""The HTTP API: /v1/complete for the page, /v1/completions and /v1/models for OpenAI's clients."""
+"""The HTTP API: the routes of OpenAI's, Tabby's and llama.cpp's clients, and the page's own."""
 
-import threading
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -8,18 +7,31 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 import codebyte
-from codebyte.apps.completions import MODEL, add_completions
+from codebyte.apps.completion_requests import MODEL
+from codebyte.apps.completions import add_completions
+from codebyte.apps.docs_page import add_docs
+from codebyte.apps.embeddings import add_embeddings
 from codebyte.apps.guard import error_body
+from codebyte.apps.infill import add_infill
 from codebyte.apps.lines import encoded
+from codebyte.apps.scheduler import BusyError
+from codebyte.apps.serving import Running, Serving
 from codebyte.apps.session import Session
-from codebyte.apps.streams import EventStream, Gate, events, in_thread
+from codebyte.apps.tabby import add_tabby
 from codebyte.errors import CodebyteError
 from codebyte.tasks.completion import Completion
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+_ABOUT = """\
+A byte-level code model. One byte is one token; clients size `max_tokens` for words, so it is taken
+times 4. Errors have OpenAI's form. Where the server has a token, send it as
+`Authorization: Bearer TOKEN`."""
 
 
 class CompleteRequest(BaseModel):
@@ -35,55 +47,79 @@ class CompleteRequest(BaseModel):
 
 def create_api(session: Session) -> FastAPI:
     """Builds the application with all routes but the page."""
-    app = FastAPI(title="codebyte", version=codebyte.__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="codebyte",
+        version=codebyte.__version__,
+        description=_ABOUT,
+        docs_url=None,
+        redoc_url=None,
+    )
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(CodebyteError, _codebyte_error)
-    gate = Gate()
+    app.add_exception_handler(BusyError, _busy)
+    serving = Serving(session)
     created = int(time.time())
 
-    @app.get("/health")
-    def health() -> dict[str, Any]:
-        return {"status": "ok", "requests": gate.inside}
+    @app.get("/health", tags=["server"])
+    async def health() -> dict[str, Any]:
+        """Whether it runs, and how many requests are under way."""
+        return {"status": "ok", "requests": session.queue.inside}
 
-    @app.get("/v1/models")
-    def models() -> dict[str, Any]:
+    @app.get("/metrics", tags=["server"], response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        """Counters for Prometheus."""
+        return Response(serving.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/v1/models", tags=["server"])
+    async def models() -> dict[str, Any]:
+        """The one model there is."""
         return {"object": "list", "data": [_model(created)]}
 
-    @app.get("/v1/models/{name}")
-    def model(name: str) -> dict[str, Any]:
+    @app.get("/v1/models/{name}", tags=["server"])
+    async def model(name: str) -> dict[str, Any]:
+        """The model of that name."""
         if name != MODEL:
             raise HTTPException(404, f"there is no model {name!r} here, only {MODEL!r}")
         return _model(created)
 
     @app.post("/v1/complete", include_in_schema=False)
-    async def complete(asked: CompleteRequest) -> Response:
-        gate.enter()
-        cancel = threading.Event()
-        values = _page_events(session, asked, cancel)
-        return EventStream(events(values, error_body), cancel=cancel, done=gate.leave)
+    async def complete(asked: CompleteRequest, request: Request) -> Response:
+        running = serving.begin(request, "/v1/complete", asked.session)
+        return running.stream(_page_events(session, asked, running))
 
-    add_completions(app, session, gate)
+    add_completions(app, serving)
+    add_infill(app, serving)
+    add_embeddings(app, serving)
+    add_tabby(app, serving)
+    add_docs(app)
+
+    @app.api_route("/v1/{rest:path}", methods=_METHODS, include_in_schema=False)
+    async def unknown(rest: str, request: Request) -> Response:
+        # The page, mounted at /, would answer in a shape of its own.
+        raise HTTPException(404, f"there is no {request.method} /v1/{rest} here: see /docs")
+
     return app
 
 
 async def _page_events(
-    session: Session, asked: CompleteRequest, cancel: threading.Event
+    session: Session, asked: CompleteRequest, running: Running
 ) -> AsyncGenerator[dict[str, Any], None]:
     """The pieces as they come, and last what they cost."""
     began = time.perf_counter()
     first = 0.0
     count = early = 0  # bytes, and how many of them came first
+    prefix, suffix = encoded(asked.prefix), encoded(asked.suffix)
     items = session.complete(
-        asked.session,
-        encoded(asked.prefix),
-        encoded(asked.suffix),
+        f"page {asked.session}",
+        prefix,
+        suffix,
         path=asked.path,
         max_new_bytes=asked.max_new_bytes,
         multiline=asked.multiline,
-        cancel=cancel,
+        cancel=running.cancel,
     )
-    async with aclosing(in_thread(items)) as pieces:
+    async with aclosing(running.pieces(items, len(prefix) + len(suffix))) as pieces:
         async for piece in pieces:
             now = time.perf_counter() - began
             if isinstance(piece, Completion):
@@ -114,6 +150,12 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     body = error_body(str(error.detail), code="not_found" if error.status_code == 404 else None)
     return JSONResponse(body, error.status_code, headers=error.headers)
+
+
+async def _busy(request: Request, error: Exception) -> Response:
+    assert isinstance(error, BusyError)
+    body = error_body(str(error), code="rate_limit_exceeded")
+    return JSONResponse(body, 429, headers={"Retry-After": str(error.seconds)})
 
 
 async def _codebyte_error(request: Request, error: Exception) -> Response:

@@ -21,6 +21,11 @@ from codebyte.errors import ConfigError
 LARGEST_BODY = 4 << 20  # bytes of one request
 SHORTEST_TOKEN = 16  # characters
 _COOKIE = "codebyte_session"
+_KINDS = {  # of errors, by their codes
+    "invalid_api_key": "authentication_error",
+    "rate_limit_exceeded": "rate_limit_error",
+    "not_available": "unavailable_error",
+}
 
 
 def is_loopback(host: str) -> bool:
@@ -137,7 +142,7 @@ def error_body(
     message: str, *, code: str | None = None, param: str | None = None
 ) -> dict[str, Any]:
     """The body OpenAI's clients expect of an error."""
-    kind = "authentication_error" if code == "invalid_api_key" else "invalid_request_error"
+    kind = _KINDS.get(code or "", "invalid_request_error")
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 

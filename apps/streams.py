@@ -8,36 +8,12 @@ from typing import Any, TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
-from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from codebyte.errors import CodebyteError
 
-MOST_WAITING = 24  # requests under way or waiting; well under the 40 worker threads there are
 T = TypeVar("T")
-
-
-class Gate:
-    """Counts requests under way, and turns one too many away at once rather than let it wait."""
-
-    def __init__(self, most: int = MOST_WAITING) -> None:
-        self._most = most
-        self.inside = 0
-
-    def enter(self) -> None:
-        """Lets one in.
-
-        Raises:
-            HTTPException: 429, if as many as may be are inside.
-        """
-        if self.inside >= self._most:
-            raise HTTPException(429, f"{self.inside} requests are under way; try again in a second")
-        self.inside += 1
-
-    def leave(self) -> None:
-        """To be called once for every `enter` that let one in."""
-        self.inside -= 1
 
 
 @asynccontextmanager

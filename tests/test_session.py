@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 from taught import ENDLESS, HALF, REST, TEXT, taught_checkpoint
 
-from codebyte.apps.session import MOST_CLIENTS, Session
+from codebyte.apps.session import Session
 from codebyte.config import SamplingParams
 from codebyte.scoring import surprisal
 from codebyte.tasks.completion import Completion
@@ -55,17 +55,6 @@ def test_the_next_key_costs_only_what_is_new(session: Session) -> None:
     last(session.complete("typist", TYPED, cancel=threading.Event()))
     done = last(session.complete("typist", TYPED + LINE[:1], cancel=threading.Event()))
     assert done.cached == len(TYPED)
-
-
-def test_the_client_unused_for_longest_is_forgotten(session: Session) -> None:
-    last(session.complete("old", TYPED, cancel=threading.Event()))
-    last(session.complete("kept", TYPED, cancel=threading.Event()))
-    for number in range(MOST_CLIENTS - 1):
-        session.complete(f"new {number}", TYPED, cancel=threading.Event())
-        last(session.complete("kept", TYPED, cancel=threading.Event()))
-    done = last(session.complete("old", TYPED, cancel=threading.Event()))
-    assert done.cached == 0
-    assert last(session.complete("kept", TYPED, cancel=threading.Event())).cached == len(TYPED)
 
 
 def test_a_cancelled_request_gives_no_more(session: Session) -> None:

@@ -1,0 +1,115 @@
+"""Who is let in, and in which order turns are given."""
+
+import threading
+import time
+
+import pytest
+
+from codebyte.apps.scheduler import BusyError, Queue, Turns
+
+
+def test_one_too_many_is_turned_away_and_told_when_to_come_again() -> None:
+    queue = Queue(most=2)
+    first, second = queue.enter("a"), queue.enter("b")
+    with pytest.raises(BusyError, match="2 requests are under way; ask again in 1 s") as error:
+        queue.enter("c")
+    assert error.value.seconds == 1
+    first.leave()
+    first.leave()  # leaving twice makes room once
+    third = queue.enter("c")
+    with pytest.raises(BusyError):
+        queue.enter("d")
+    second.leave()
+    third.leave()
+    assert queue.inside == 0
+
+
+def test_one_client_cannot_fill_the_queue() -> None:
+    queue = Queue(most=4, of_one=2)
+    places = [queue.enter("greedy"), queue.enter("greedy")]
+    with pytest.raises(BusyError, match="2 requests of this client are under way"):
+        queue.enter("greedy")
+    places.append(queue.enter("modest"))
+    assert queue.inside == 3
+
+
+def test_the_busier_the_longer_one_is_told_to_wait() -> None:
+    queue = Queue(most=1)
+    for _ in range(40):
+        queue.enter("a")
+        queue.left("a", 5.0)
+    with queue.enter("a"), pytest.raises(BusyError) as error:
+        queue.enter("b")
+    assert error.value.seconds == 5
+
+
+def order_of(turns: Turns, waiting: list[str]) -> list[str]:
+    """The order in which those who wait in this order get their turns."""
+    found: list[str] = []
+    threads = []
+
+    def take(client: str) -> None:
+        with turns.turn(client):
+            found.append(client)
+
+    with turns.turn("first"):
+        for client in waiting:
+            threads.append(threading.Thread(target=take, args=(client,)))
+            threads[-1].start()
+            time.sleep(0.02)  # to stand in the queue before the next comes
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def test_turns_go_round_the_clients_not_the_requests() -> None:
+    found = order_of(Turns(), ["greedy", "greedy", "greedy", "modest", "late"])
+    assert found == ["greedy", "modest", "late", "greedy", "greedy"]
+
+
+def test_a_long_turn_lets_others_go_first_but_only_after_a_while() -> None:
+    turns, found = Turns(quantum=0.2), []
+
+    def short() -> None:
+        with turns.turn("short"):
+            found.append("short")
+
+    thread = threading.Thread(target=short)
+    with turns.turn("long"):
+        thread.start()
+        time.sleep(0.002)
+        turns.pause("long")
+        found.append("soon")
+        time.sleep(0.25)
+        turns.pause("long")
+        found.append("later")
+    thread.join()
+    assert found == ["soon", "short", "later"]
+
+
+def test_only_one_holds_the_model_at_a_time() -> None:
+    turns, inside, most = Turns(quantum=0.0), 0, 0
+
+    def work(client: str) -> None:
+        nonlocal inside, most
+        for _ in range(50):
+            with turns.turn(client):
+                inside += 1
+                most = max(most, inside)
+                inside -= 1
+                turns.pause(client)
+
+    threads = [threading.Thread(target=work, args=(str(i),)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (most, inside) == (1, 0)
+
+
+def test_a_turn_that_fails_is_passed_on() -> None:
+    turns = Turns()
+    with pytest.raises(ZeroDivisionError), turns.turn("a"):
+        1 / 0  # noqa: B018
+    with turns.turn("b"):
+        pass
