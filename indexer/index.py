@@ -22,7 +22,7 @@ from codebyte.indexer.embedding import (
 )
 from codebyte.indexer.languages import language_of
 from codebyte.indexer.lexical import LexicalIndex
-from codebyte.indexer.listing import list_source
+from codebyte.indexer.listing import list_source, shown_path
 from codebyte.indexer.query import Query, parse_query
 from codebyte.indexer.ranking import Mode, Rules
 from codebyte.indexer.schema import DATABASE, translated
@@ -72,7 +72,7 @@ class CodeIndex:
             StaleIndexError: it is damaged or of another version.
         """
         self.folder = None if folder is None else Path(folder)
-        self._embedder = embedder
+        self.embedder = embedder
         self._lock = threading.RLock()
         if self.folder is not None and writable and not (self.folder / DATABASE).exists():
             with only_writer(self.folder):
@@ -163,8 +163,8 @@ class CodeIndex:
             InputError: the index cannot be written.
             StaleIndexError: its vectors are another model's.
         """
-        if embed and self._embedder is not None:
-            check_model(self._embedder, self._store)
+        if embed and self.embedder is not None:
+            check_model(self.embedder, self._store)
         with self._lock, only_writer(self.folder):
             store = self._store
             known = store.stats(str(Path(source).expanduser().resolve()))
@@ -201,15 +201,15 @@ class CodeIndex:
         Raises:
             StaleIndexError: the index has vectors of another model: see `reembed`.
         """
-        if self._embedder is None:
+        if self.embedder is None:
             return 0
-        return embed_pending(self._store, self.folder, self._embedder, progress, stopped)
+        return embed_pending(self._store, self.folder, self.embedder, progress, stopped)
 
     def reembed(self) -> None:
         """Forgets all vectors, for a changed model; `embed` makes them again."""
-        if self._embedder is None:
+        if self.embedder is None:
             raise InputError("vectors cannot be made again without a model: give an embedder")
-        start_anew(self._store, self.folder, self._embedder)
+        start_anew(self._store, self.folder, self.embedder)
 
     def remove(self, name: str, revision: str | None = None) -> int:
         """Forgets a repository, or one revision of it; how many documents are gone.
@@ -293,7 +293,7 @@ class CodeIndex:
             )
         query = with_filters(parse_query(text), paths, languages, repos)
         with self._lock:
-            vector = query_vector(self._embedder, self._store, query.words, mode)
+            vector = query_vector(self.embedder, self._store, query.words, mode)
             with self._store.reading():
                 return find(
                     self._store,
@@ -351,6 +351,18 @@ class CodeIndex:
             catalog = self._current().catalog
             return Coverage(len(catalog), catalog.embedded)
 
+    def path_of(self, name: str | os.PathLike[str]) -> str | None:
+        """The path under which the index has a file on the disk, or None."""
+        file = Path(name).expanduser().resolve()
+        candidates = [shown_path(os.fspath(name))]
+        for (source,) in self._store.rows("SELECT source FROM repos"):
+            if file.is_relative_to(source):
+                candidates.insert(0, shown_path(file.relative_to(source).as_posix()))
+        for path in candidates:
+            if self._store.rows("SELECT 1 FROM files WHERE path = ? LIMIT 1", (path,)):
+                return path
+        return None
+
     @property
     def store(self) -> Store:
         """The database, for reports about the index."""
@@ -377,10 +389,10 @@ class CodeIndex:
         return str(self._store.rows("SELECT name FROM repos WHERE source = ?", (source,))[0][0])
 
     def _vector_of(self, code: bytes, mode: Mode) -> NDArray[np.float32] | None:
-        if mode == "lexical" or self._embedder is None or self._store.get("model") is None:
+        if mode == "lexical" or self.embedder is None or self._store.get("model") is None:
             return None
-        check_model(self._embedder, self._store)
-        found: NDArray[np.float32] = self._embedder.embed_code([code])[0]
+        check_model(self.embedder, self._store)
+        found: NDArray[np.float32] = self.embedder.embed_code([code])[0]
         return found
 
     def _at(self, path: str, line: int) -> Entry:

@@ -1,0 +1,287 @@
+"""`codebyte index`, `search`, `similar` and `status`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+import codebyte
+from codebyte.apps.options import Checkpoint, Json, print_json, read
+from codebyte.errors import CodebyteError, InputError
+
+if TYPE_CHECKING:
+    from codebyte.indexer.index import CodeIndex
+    from codebyte.indexer.searching import Embedder, Hit
+    from codebyte.indexer.updating import Updated
+
+LARGEST_SIMILAR = 1 << 20  # bytes of a file outside the index
+
+IndexFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--index",
+        envvar="CODEBYTE_INDEX",
+        metavar="FOLDER",
+        help="Where the index is: .codebyte/index of the working copy one is in, else one's own.",
+        show_default=False,
+    ),
+]
+Mode = Annotated[
+    Literal["hybrid", "lexical", "dense"],
+    typer.Option(help="By words and meaning, by words alone (no model is loaded), or by meaning."),
+]
+Most = Annotated[int, typer.Option("-k", min=1, max=1000, help="How many results.")]
+Lines = Annotated[int, typer.Option(min=0, max=200, help="Lines shown of each result.")]
+Paths = Annotated[
+    list[str] | None, typer.Option("--path", metavar="GLOB", help="Only such paths; repeatable.")
+]
+Languages = Annotated[
+    list[str] | None, typer.Option("--lang", metavar="NAME", help="Only this one; repeatable.")
+]
+Repos = Annotated[
+    list[str] | None, typer.Option("--repo", metavar="NAME", help="Only this one; repeatable.")
+]
+Revision = Annotated[
+    str | None, typer.Option(metavar="REV", help="A branch, tag or commit.", show_default=False)
+]
+
+
+def index(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[REPO...]",
+            help="Working copies, bare repositories, plain folders, https or ssh URLs; "
+            "the folder one is in if none is given.",
+            show_default=False,
+        ),
+    ] = None,
+    revision: Revision = None,
+    words_only: Annotated[
+        bool, typer.Option("--words-only", help="Make no vectors; load no model.")
+    ] = False,
+    reembed: Annotated[
+        bool, typer.Option("--reembed", help="Make all vectors anew, for a changed model.")
+    ] = False,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Forget the repositories named, instead.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Stay, and follow what is changed on the disk.")
+    ] = False,
+    folder: IndexFolder = None,
+    checkpoint: Checkpoint = None,
+    as_json: Json = False,
+) -> None:
+    """Index repositories, or bring their index up to date."""
+    from codebyte.apps.progress_bar import progress_bar
+    from codebyte.indexer.index import CodeIndex
+
+    if remove:
+        _remove(folder, sources or [], as_json)
+        return
+    if watch and revision is not None:
+        raise typer.BadParameter("--watch follows the disk, which has no --revision")
+    named = sources or ["."]
+    place = folder or default_folder()
+    embedder = None if words_only else _embedder(checkpoint)
+    failed: list[CodebyteError] = []
+    with CodeIndex(place, embedder) as opened:
+        if reembed:
+            opened.reembed()
+        for source in named:
+            try:
+                with progress_bar() as progress:
+                    done = opened.update(source, revision, embed=False, progress=progress)
+            except CodebyteError as error:
+                if len(named) == 1:
+                    raise
+                failed.append(error)
+                typer.echo(f"codebyte: {error}", err=True)
+                continue
+            _say_updated(opened, done, as_json)
+        with progress_bar() as progress:
+            opened.embed(progress)
+        _say_coverage(opened)
+        if failed:
+            raise InputError(f"{len(failed)} of {len(named)} sources could not be indexed")
+        if watch:
+            _follow(opened, named, as_json)
+
+
+def search(
+    query: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="QUERY...",
+            help='Words; also "exact text", /regular expressions/, path: lang: repo: sym: filters.',
+        ),
+    ],
+    k: Most = 10,
+    mode: Mode = "hybrid",
+    paths: Paths = None,
+    languages: Languages = None,
+    repos: Repos = None,
+    revision: Revision = None,
+    lines: Lines = 6,
+    folder: IndexFolder = None,
+    checkpoint: Checkpoint = None,
+    as_json: Json = False,
+) -> None:
+    """Find code by what it does, what it is called, or what it says."""
+    text = " ".join(query)
+    with _opened(folder, mode, checkpoint) as opened:
+        hits = opened.search(
+            text,
+            k,
+            mode,
+            paths=paths or (),
+            languages=languages or (),
+            repos=repos or (),
+            revision=revision,
+        )
+        _say_coverage(opened)
+        _show(hits, text, lines, as_json)
+
+
+def similar(
+    place: Annotated[
+        str, typer.Argument(metavar="FILE:LINE", help="A place in an indexed file, or any other.")
+    ],
+    k: Most = 10,
+    mode: Mode = "hybrid",
+    lines: Lines = 6,
+    folder: IndexFolder = None,
+    checkpoint: Checkpoint = None,
+    as_json: Json = False,
+) -> None:
+    """Find code like that at a place in a file."""
+    name, _, number = place.rpartition(":")
+    if not name or not number.isdecimal() or int(number) < 1:
+        raise typer.BadParameter(f"{place!r} is not FILE:LINE, such as src/main.py:12")
+    with _opened(folder, mode, checkpoint) as opened:
+        path = opened.path_of(name)
+        data = read(Path(name), LARGEST_SIMILAR) if path is None else None
+        hits = opened.similar(path or name, int(number), k, mode, data=data)
+        _say_coverage(opened)
+        _show(hits, "", lines, as_json)
+
+
+def status(folder: IndexFolder = None, as_json: Json = False) -> None:
+    """Say what is indexed, what has changed since, and what was left out and why."""
+    from codebyte.indexer.index import CodeIndex
+    from codebyte.indexer.report import report, report_lines
+
+    with CodeIndex.load(folder or default_folder()) as opened:
+        found = report(opened)
+        if as_json:
+            print_json(found)
+        else:
+            for line in report_lines(found):
+                typer.echo(line)
+
+
+def default_folder() -> Path:
+    """`.codebyte/index` of the working copy that one is in, else one in the user's data folder."""
+    here = Path.cwd()
+    for parent in (here, *here.parents):
+        if (parent / ".codebyte").is_dir() or (parent / ".git").exists():
+            return parent / ".codebyte" / "index"
+    from platformdirs import user_data_path
+
+    return user_data_path("codebyte") / "index"
+
+
+def _opened(folder: Path | None, mode: str, checkpoint: str | None) -> "CodeIndex":
+    from codebyte.indexer.index import CodeIndex
+
+    opened = CodeIndex.load(folder or default_folder())
+    if mode != "lexical" and opened.store.get("model") is not None:
+        opened.embedder = _embedder(checkpoint)
+    return opened
+
+
+def _embedder(checkpoint: str | None) -> "Embedder":
+    from codebyte.tasks.search import Embedder
+
+    return Embedder(codebyte.load(checkpoint))
+
+
+def _remove(folder: Path | None, names: list[str], as_json: bool) -> None:
+    from codebyte.indexer.index import CodeIndex
+
+    if not names:
+        raise typer.BadParameter("--remove needs the names of repositories, see `codebyte status`")
+    place = folder or default_folder()
+    CodeIndex.load(place).close()  # says so where there is none
+    with CodeIndex(place) as opened:
+        for name in names:
+            gone = opened.remove(name)
+            if as_json:
+                print_json({"repo": name, "removed": gone})
+            else:
+                typer.echo(f"{name}: {gone:,} chunks removed")
+
+
+def _follow(opened: "CodeIndex", sources: list[str], as_json: bool) -> None:
+    from codebyte.indexer.watch import follow
+
+    typer.echo("watching; Ctrl-C ends it", err=True)
+    for done in follow(opened, sources):
+        if done.added or done.removed:
+            _say_updated(opened, done, as_json)
+
+
+def _say_updated(opened: "CodeIndex", done: "Updated", as_json: bool) -> None:
+    from codebyte.indexer.filters import format_skips
+
+    if as_json:
+        print_json(
+            {"repo": done.repo, "revision": done.revision, "commit": done.commit}
+            | {"files": done.files, "read": done.new_contents}
+            | {"chunks_added": done.added, "chunks_removed": done.removed, "skipped": done.skips}
+        )
+        return
+    at = f" {done.commit[:12]}" if done.commit else ""
+    typer.echo(
+        f"{done.repo} ({done.revision}{at}): {done.files:,} files, {done.new_contents:,} of them "
+        f"read; {done.added:,} chunks added, {done.removed:,} removed; {format_skips(done.skips)}"
+    )
+
+
+def _say_coverage(opened: "CodeIndex") -> None:
+    covered = opened.coverage()
+    typer.echo(
+        f"{covered.documents:,} chunks, {covered.share:.0%} of them searchable by meaning"
+        + ("" if covered.embedded == covered.documents else ", the rest by words"),
+        err=True,
+    )
+
+
+def _show(hits: "list[Hit]", query: str, lines: int, as_json: bool) -> None:
+    if as_json:
+        for hit in hits:
+            print_json(_hit_json(hit))
+        return
+    if not hits:
+        typer.echo("nothing found", err=True)
+        return
+    from codebyte.apps.hits import print_hits
+
+    print_hits(hits, query, lines)
+
+
+def _hit_json(hit: "Hit") -> dict[str, Any]:
+    return {
+        "path": hit.path,
+        "start_line": hit.start_line,
+        "end_line": hit.end_line,
+        "symbol": hit.symbol,
+        "kind": hit.kind,
+        "language": hit.language,
+        "repo": hit.repo,
+        "score": round(hit.score, 4),
+        "why": hit.why,
+        "copies": hit.copies,
+        "snippet": hit.snippet,
+    }

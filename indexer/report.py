@@ -1,0 +1,122 @@
+"""What an index holds, what has changed since, and what was left out and why."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from codebyte.errors import CodebyteError
+from codebyte.indexer.filters import format_skips
+from codebyte.indexer.index import CodeIndex
+from codebyte.indexer.listing import WORKING_TREE, list_source
+from codebyte.indexer.store import Store
+
+
+def report(index: CodeIndex) -> dict[str, Any]:
+    """All that `codebyte status` says, as plain values."""
+    store = index.store
+    coverage = index.coverage()
+    with store.reading():
+        revisions = [_revision(store, *row) for row in store.rows(_REVISIONS)]
+        ((symbols,),) = store.rows("SELECT count(*) FROM symbols")
+        ((texts, size),) = store.rows("SELECT count(*), total(length(body)) FROM texts")
+        model = store.get("model")
+    folder = index.folder
+    files = folder.iterdir() if folder is not None else ()
+    return {
+        "folder": str(folder) if folder is not None else None,
+        "bytes_on_disk": sum(file.stat().st_size for file in files if file.is_file()),
+        "chunks": coverage.documents,
+        "chunks_with_vectors": coverage.embedded,
+        "coverage": round(coverage.share, 4),
+        "texts": texts,
+        "text_bytes": int(size),
+        "symbols": symbols,
+        "model": model,
+        "revisions": revisions,
+    }
+
+
+def report_lines(found: dict[str, Any]) -> Iterator[str]:
+    """A report for a person to read."""
+    yield f"index in {found['folder']}: {found['bytes_on_disk'] / 1e6:.1f} MB on the disk"
+    yield (
+        f"{found['chunks']:,} chunks, {found['symbols']:,} symbols; "
+        f"{found['coverage']:.0%} of the chunks searchable by meaning"
+        + (f" (model {found['model']})" if found["model"] else "")
+    )
+    for it in found["revisions"]:
+        at = f" at {it['commit'][:12]}" if it["commit"] else ""
+        yield f"{it['repo']} ({it['revision']}{at}) from {it['source']}"
+        yield f"  {it['files']:,} files, {it['chunks']:,} chunks, indexed {_ago(it['updated'])} ago"
+        yield f"  {format_skips(it['skipped'])}"
+        yield f"  {it['stale']}"
+
+
+_REVISIONS = (
+    "SELECT revisions.id, repos.name, repos.source, revisions.name, commit_id, updated, skips"
+    " FROM revisions JOIN repos ON repos.id = revisions.repo ORDER BY repos.name, revisions.name"
+)
+
+
+def _revision(
+    store: Store,
+    number: int,
+    repo: str,
+    source: str,
+    revision: str,
+    commit: str | None,
+    updated: float,
+    skips: str,
+) -> dict[str, Any]:
+    held = {
+        path: oid
+        for path, oid in store.rows(
+            "SELECT files.path, blobs.oid FROM tree JOIN files ON files.id = file"
+            " JOIN blobs ON blobs.id = files.blob WHERE revision = ?",
+            (number,),
+        )
+    }
+    ((chunks,),) = store.rows(
+        "SELECT count(*) FROM tree JOIN documents USING (file) WHERE revision = ?", (number,)
+    )
+    return {
+        "repo": repo,
+        "source": source,
+        "revision": revision,
+        "commit": commit,
+        "updated": updated,
+        "files": len(held),
+        "chunks": chunks,
+        "skipped": json.loads(skips),
+        "stale": _stale(store, source, revision, commit, held),
+    }
+
+
+def _stale(
+    store: Store, source: str, revision: str, commit: str | None, held: dict[str, str]
+) -> str:
+    """One clause about what has changed in a source since it was indexed."""
+    if not Path(source).is_dir():
+        return "not on this disk: whether it has changed is not known"
+    on_disk = revision in (WORKING_TREE, "folder")
+    try:
+        listing = list_source(source, None if on_disk else revision, known=store.stats(source))
+    except CodebyteError as error:
+        return f"cannot be read any more: {error}"
+    if not on_disk:
+        return "up to date" if listing.commit == commit else f"stale: now at {listing.commit}"
+    known = store.blobs()
+    left_out = {oid for (oid, _), (_, reason) in known.items() if reason is not None}
+    now = {path: oid for path, oid in listing.files.items() if oid not in left_out}
+    changed = len({path for path, _ in now.items() ^ held.items()})
+    return f"stale: {changed:,} files have changed" if changed else "up to date"
+
+
+def _ago(then: float) -> str:
+    seconds = max(time.time() - then, 0)
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
