@@ -14,6 +14,7 @@ import typer
 
 import codebyte
 from codebyte.apps.options import Checkpoint, Json, bounded, print_json, printable, read
+from codebyte.apps.search_commands import index, search, similar, status
 from codebyte.errors import CodebyteError, InputError
 
 if TYPE_CHECKING:
@@ -185,6 +186,12 @@ def web(
 
     typer.echo("loading the model", err=True)
     serve(checkpoint=checkpoint, host=host, port=port, token=token, ready=ready)
+
+
+app.command()(index)
+app.command()(search)
+app.command()(similar)
+app.command()(status)
 
 
 def _split_at(place: str) -> tuple[str, bytes, bytes]:
