@@ -8,6 +8,11 @@ from codebyte.errors import ConfigError
 from codebyte.vocab import VOCAB_SIZE
 
 PATTERNS = ("full", "window", "strided", "dilated")
+WIRINGS = {
+    "context": "byte layers see across patches",
+    "paper": "Yu et al. 2023",
+    "lucidrains": "that of MEGABYTE-pytorch 0.3.6, for weights trained there",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +85,7 @@ class ModelConfig:
     """The shape of a Megabyte; written into every checkpoint and enough to rebuild it."""
 
     levels: tuple[LevelConfig, ...]  # finest (bytes) first
-    wiring: str = "context"  # "context": byte layers see across patches; "paper": Yu et al. 2023
+    wiring: str = "context"  # "context": byte layers see across patches; others: see WIRINGS
     patching: str = "word"  # borders of the first level's patches: "word" or "fixed"
     context: int = 4096  # bytes in a training row; longer inputs go by overlapping windows
     vocab_size: int = VOCAB_SIZE
@@ -89,13 +94,18 @@ class ModelConfig:
     ngram_dim: int = 128  # width of the n-gram tables
     matches: tuple[int, ...] = ()  # n: show what followed the last n bytes when they stood before
     match_reach: int = 0  # how many bytes back they may have stood; 0: anywhere in the row
+    positions: tuple[str, ...] = ("rotary",)  # wiring "lucidrains" also: "learned", both, none
     softcap: float = 0.0  # logits are bounded to +-softcap by tanh; 0 turns it off
 
     def __post_init__(self) -> None:
         if not self.levels:
             raise ConfigError("levels () must hold at least one LevelConfig")
-        if self.wiring not in ("context", "paper"):
-            raise ConfigError(f"wiring {self.wiring!r} must be 'context' or 'paper'")
+        if self.wiring not in WIRINGS:
+            raise ConfigError(f"wiring {self.wiring!r} must be one of: {', '.join(WIRINGS)}")
+        if self.wiring != "lucidrains" and self.positions != ("rotary",):
+            raise ConfigError(
+                f"positions {self.positions} must be rotary in wiring {self.wiring!r}"
+            )
         if self.patching not in ("word", "fixed"):
             raise ConfigError(f"patching {self.patching!r} must be 'word' or 'fixed'")
         if self.levels[-1].encoder_layers:
@@ -112,14 +122,18 @@ class ModelConfig:
                 raise ConfigError(f"{name} {lengths} must be distinct lengths from 2 to 64")
         if self.match_reach < 0:
             raise ConfigError(f"match_reach {self.match_reach} must not be negative")
-        if self.wiring == "paper" and (self.patching == "word" or self.ngrams or self.matches):
-            raise ConfigError("wiring 'paper' needs patching 'fixed', no ngrams and no matches")
-        if self.wiring == "paper" and any(
+        if self.wiring == "context":
+            return
+        if self.patching == "word" or self.ngrams or self.matches:
+            raise ConfigError(
+                f"wiring {self.wiring!r} needs patching 'fixed', no ngrams and no matches"
+            )
+        if any(
             level.mixing != "attention" or set(level.patterns) != {"full"} or level.encoder_layers
             for level in self.levels
         ):
             raise ConfigError(
-                "wiring 'paper' needs full attention and no encoder_layers at every level"
+                f"wiring {self.wiring!r} needs full attention and no encoder_layers at every level"
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -138,6 +152,7 @@ class ModelConfig:
             values["levels"] = tuple(LevelConfig.from_json(level) for level in values["levels"])
             for name in ("ngrams", "matches"):
                 values[name] = tuple(int(n) for n in values.get(name, ()))
+            values["positions"] = tuple(values.get("positions", ("rotary",)))
             return cls(**values)
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             known = ", ".join(entry.name for entry in fields(cls))

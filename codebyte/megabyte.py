@@ -18,10 +18,12 @@ from codebyte.errors import InputError
 from codebyte.hierarchy import ContextState, ContextWiring
 from codebyte.hub import HubMixin
 from codebyte.layers import Attention, FeedForward
+from codebyte.lucidrains import LucidrainsState, LucidrainsWiring
 from codebyte.paper import PaperState, PaperWiring
 from codebyte.vocab import PAD
 
-State = ContextState | PaperState
+State = ContextState | PaperState | LucidrainsState
+_WIRINGS = {"context": ContextWiring, "paper": PaperWiring, "lucidrains": LucidrainsWiring}
 
 
 class Megabyte(nn.Module, HubMixin):
@@ -30,7 +32,7 @@ class Megabyte(nn.Module, HubMixin):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.wiring = PaperWiring(config) if config.wiring == "paper" else ContextWiring(config)
+        self.wiring = _WIRINGS[config.wiring](config)
         self.apply(_initialise)
 
     @property

@@ -77,7 +77,7 @@ def test_heads_free_the_width_from_the_heads() -> None:
     ("change", "message"),
     [
         ({"levels": ()}, r"levels \(\) must hold at least one"),
-        ({"wiring": "loose"}, "wiring 'loose' must be 'context' or 'paper'"),
+        ({"wiring": "loose"}, "wiring 'loose' must be one of: context, paper, lucidrains"),
         ({"patching": "torn"}, "patching 'torn' must be 'word' or 'fixed'"),
         ({"levels": TINY.levels[:1]}, "encoder_layers 1 of the topmost level must be 0"),
         ({"context": 0}, "context 0"),
