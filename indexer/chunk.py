@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from codebyte.indexer.definitions import Definition, definitions
 from codebyte.indexer.sections import headings
+from codebyte.indexer.symbols import definition
 
 LONGEST_CHUNK = 4096  # bytes; a definition up to this size stays in one piece
 WINDOW_BYTES = 2048  # what larger ones, and lines that belong to no definition, are cut to
@@ -73,8 +74,10 @@ def chunk_whole(path: str, data: bytes, language: str | None) -> Chunk:
     first = next((it for it in found if it.kind != "impl"), None)
     last_line = data.count(b"\n") + (not data.endswith(b"\n"))
     place = (1, max(last_line, 1), 0, len(data), data)
-    if first is None:
-        return Chunk(path, language or "", "", "lines", "", *place)
+    if first is None or data[: first.start].strip():
+        # A method without its class does not parse in some languages: go by its first line.
+        line = definition(data)
+        return Chunk(path, language or "", line.symbol, line.kind, line.signature, *place)
     named = (first.qualified, first.kind, first.signature)
     doc = (first.doc[:LONGEST_DOC], first.doc_start, first.doc_end)
     return Chunk(path, language or "", *named, *place, *doc)

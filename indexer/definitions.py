@@ -28,6 +28,7 @@ _WRAPPERS = {
 }
 _NAMES = {"destructor_name", "identifier", "field_identifier", "operator_name", "type_identifier"}
 _NAMES |= {"operator_cast", "qualified_identifier", "template_function"}
+_ARGUMENTS = re.compile(r"<[^<>]*>")
 _ALIAS = re.compile(r"[^\w$~.#]+")
 _CPP = re.compile(rb"^[ \t]*(?:class|namespace|template)\b", re.MULTILINE)
 _DOC_MARKS = re.compile(
@@ -154,7 +155,8 @@ def _name(captures: dict[str, list[Node]]) -> str:
 
 def _plain(node: Node) -> str:
     text = (node.text or b"").decode("utf-8", "replace")
-    text = re.sub(r"[<\[].*", "", text, flags=re.DOTALL) if "operator" not in text else text
+    while "operator" not in text and (bare := _ARGUMENTS.sub("", text)) != text:
+        text = bare
     text = text.replace("::", ".").removeprefix("module.exports.").removeprefix("exports.")
     if text.startswith("operator") or ".operator" in text:
         return "".join(text.split())[:100]
@@ -186,8 +188,8 @@ def _doc_above(
     row = bisect_right(lines, start) - 1
     while (node := above.get(row - 1)) is not None:
         line = lines[node.start_point[0]]
-        if data[line : node.start_byte].strip():
-            break  # it stands behind code, which it is about
+        if data[line : node.start_byte].strip() or data.startswith(b"#!", node.start_byte):
+            break  # it stands behind code, which it is about, or it names the interpreter
         start = node.start_byte
         row = node.start_point[0]
         if node.type != "attribute_item":
