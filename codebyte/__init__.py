@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from codebyte.errors import CodebyteError
     from codebyte.megabyte import Megabyte
     from codebyte.scoring import surprisal
+    from codebyte.streaming import stream_surprisal
     from codebyte.training import train
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ __all__ = [
     "generate",
     "load",
     "save",
+    "stream_surprisal",
     "surprisal",
     "train",
 ]
@@ -52,6 +54,7 @@ _HOMES = {
     "generate": "codebyte.decode",
     "load": "codebyte.checkpoint",
     "save": "codebyte.checkpoint",
+    "stream_surprisal": "codebyte.streaming",
     "surprisal": "codebyte.scoring",
     "train": "codebyte.training",
 }

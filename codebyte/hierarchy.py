@@ -128,6 +128,23 @@ class Level(nn.Module):
             x = x + given(x, state, rows, border) + self.place(distance % self.patch_size)
         return self.decoder.step(x, state.decoder, rows)
 
+    def patch_step(
+        self, x: Tensor, state: LevelState, rows: Tensor, natural: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """One row's new places, (1, n, d) -> (k,) where patches ended, (k, g) their states."""
+        assert self.above is not None and state.above is not None
+        x = self.encoder.step(x, state.encoder, rows)
+        if natural is None:
+            natural = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
+        border, distance = borders(natural, self.patch_size, state.since[rows])
+        state.since[rows] = distance[:, -1]
+        row = int(rows)
+        patch, _ = self._ended(x[0], state.pooled, row, border[0])
+        if not len(patch):
+            return border[0].nonzero()[:, 0], patch.new_zeros(0, self.above.dim)
+        states = self.above.step(patch[None], state.above, rows)
+        return border[0].nonzero()[:, 0], states[0]
+
     def _one_place(self, x: Tensor, state: LevelState, rows: Tensor, border: Tensor) -> Tensor:
         """What the level above gives when each row is fed one place, (r, 1, d)."""
         assert self.above is not None and state.above is not None
@@ -146,18 +163,33 @@ class Level(nn.Module):
         assert self.above is not None and state.above is not None
         out = torch.empty_like(x)
         for i, row in enumerate(rows.tolist()):
-            ended, count = border[i], border[i].cumsum(0)
-            k = int(count[-1])
-            pooled = x.new_zeros(k + 1, self.dim).index_add(0, count - ended.long(), x[i])
-            pooled[0] += state.pooled[row]
+            patch, count = self._ended(x[i], state.pooled, row, border[i])
             given = state.given[row : row + 1]
-            if k:
-                patch = self._patch(x[i, ended], pooled[:k])
+            if len(patch):
                 states = self.above.step(patch[None], state.above, rows[i : i + 1])
                 given = torch.cat([given, self.from_patch(norm(states[0]))])
             out[i] = given[count]
-            state.pooled[row], state.given[row] = pooled[k], given[k]
+            state.given[row] = given[-1]
         return out
+
+    def _ended(self, x: Tensor, open_: Tensor, row: int, border: Tensor) -> tuple[Tensor, Tensor]:
+        """The patches that end in new places of one row.
+
+        Args:
+            x: (n, d), new places.
+            open_: (b, d), sums over the open patches; that of the row is brought up to date.
+            row: the row.
+            border: (n,) bool.
+
+        Returns:
+            (k, g), what the level above is told; (n,), how many have ended by each place.
+        """
+        count = border.cumsum(0)
+        k = int(count[-1])
+        pooled = x.new_zeros(k + 1, self.dim).index_add(0, count - border.long(), x)
+        pooled[0] += open_[row]
+        open_[row] = pooled[k]
+        return self._patch(x[border], pooled[:k]), count
 
 
 @dataclass
@@ -243,13 +275,32 @@ class ContextWiring(nn.Module):
             if self._one_byte is None or not self._one_byte.up_to_date():
                 self._one_byte = OneByte(self)
             return self._one_byte.step(int(ids), state, int(rows))
-        start = state.history.length[rows]
-        first = ids.new_full((len(rows),), EOT)
-        if state.history.ids.shape[1]:
-            last = state.history.ids[rows, (start - 1).clamp(min=0)]
-            first = torch.where((start > 0).to(last.device), last, EOT)
-        natural = self._natural(ids, previous(ids, first))
+        natural = self._natural(ids, previous(ids, self._last(state, rows)))
         x = self.levels.step(self.inputs.step(ids, state.history, rows), state.level, rows, natural)
         logits = self._logits(x)
         state.logits[rows] = logits[:, -1].float()
         return logits
+
+    def patch_step(self, ids: Tensor, state: ContextState) -> tuple[Tensor, Tensor]:
+        """Feeds a state of one row without decoding to bytes; for a state fed by nothing else.
+
+        Args:
+            ids: (1, n) that follow.
+            state: changed in place; its logits are of no use.
+
+        Returns:
+            (k,) places among the n where patches ended, and their states, (k, g).
+        """
+        rows = torch.zeros(1, dtype=torch.int64)
+        natural = self._natural(ids, previous(ids, self._last(state, rows)))
+        x = self.inputs.step(ids, state.history, rows)
+        return self.levels.patch_step(x, state.level, rows, natural)
+
+    def _last(self, state: ContextState, rows: Tensor) -> Tensor:
+        """The last id of each row, (r,); EOT before the first."""
+        history = state.history
+        if not history.ids.shape[1]:
+            return history.ids.new_full((len(rows),), EOT)
+        length = history.length[rows]
+        last = history.ids[rows, (length - history.dropped[rows] - 1).clamp(min=0)]
+        return torch.where((length > 0).to(last.device), last, EOT)

@@ -75,16 +75,42 @@ def earlier_places(hashes: Tensor, new: int) -> Tensor:
 
 @dataclass
 class History:
-    """The ids fed so far and the hashes that matches are looked up by, for each row of a batch."""
+    """The ids fed so far and the hashes that matches are looked up by, for each row of a batch.
 
-    length: Tensor  # (b,), on the CPU
+    Only the last ids stay where matches reach no further back.
+    """
+
+    length: Tensor  # (b,), ids fed, on the CPU
+    dropped: Tensor  # (b,), ids that are no longer held, on the CPU
     recent: Tensor  # (b, reach), the last ids
     ids: Tensor  # (b, s)
     hashes: Tensor  # (b, m, s)
 
     def snapshot(self) -> "History":
         """Gives a copy at this length that shares the storage."""
-        return History(self.length.clone(), self.recent.clone(), self.ids, self.hashes)
+        length, dropped = self.length.clone(), self.dropped.clone()
+        return History(length, dropped, self.recent.clone(), self.ids, self.hashes)
+
+    def make_room(self, n: int, rows: Tensor, keep: int | None) -> None:
+        """Makes room for n more ids in each of some rows.
+
+        Args:
+            n: ids to come.
+            rows: (r,).
+            keep: ids that must stay; None for all.
+        """
+        held = self.length - self.dropped
+        most = int(held[rows].max())
+        if keep is not None and most + n > self.ids.shape[1] and most >= 2 * keep:
+            more = (held - keep).clamp(min=0)
+            index = torch.arange(int((held - more).max())) + more[:, None]
+            index = index.clamp(max=self.ids.shape[1] - 1).to(self.ids.device)
+            self.dropped = self.dropped + more
+            self.ids = self.ids.gather(1, index)
+            kept = index[:, None].expand(-1, self.hashes.shape[1], -1)
+            self.hashes = self.hashes.gather(2, kept)
+            most = int((held - more)[rows].max())
+        self.ids, self.hashes = grown(self.ids, most + n), grown(self.hashes, most + n)
 
 
 class ByteInputs(nn.Module):
@@ -97,6 +123,8 @@ class ByteInputs(nn.Module):
         self.matches, self.vocab_size = len(config.matches), config.vocab_size
         self.lengths = (*config.ngrams, *config.matches)
         self.reach = max(self.lengths, default=1) - 1
+        self.match_reach = config.match_reach or None  # ids
+        self.keep = self.match_reach if config.matches else 1  # of a history; None: all of it
         self.byte = nn.Embedding(config.vocab_size, dim)
         if config.ngrams:
             self.table = nn.Embedding(len(config.ngrams) * config.ngram_buckets, config.ngram_dim)
@@ -109,7 +137,7 @@ class ByteInputs(nn.Module):
         if not self.lengths:
             return self.byte(ids)
         hashes = ngram_hashes(F.pad(ids, (self.reach, 0), value=_BEFORE), self.lengths)
-        found = earlier_places(hashes[:, self.ngrams :], ids.shape[1])
+        found = self._near(earlier_places(hashes[:, self.ngrams :], ids.shape[1]), 0)
         return self._embed(ids, hashes[:, : self.ngrams], found, ids)
 
     def init_history(self, batch: int) -> History:
@@ -117,6 +145,7 @@ class ByteInputs(nn.Module):
         nothing = torch.zeros(batch, 0, dtype=torch.int64, device=self.byte.weight.device)
         return History(
             length=torch.zeros(batch, dtype=torch.int64),
+            dropped=torch.zeros(batch, dtype=torch.int64),
             recent=nothing.new_full((batch, self.reach), _BEFORE),
             ids=nothing,
             hashes=nothing.new_zeros(batch, self.matches, 0),
@@ -125,10 +154,9 @@ class ByteInputs(nn.Module):
     def step(self, ids: Tensor, history: History, rows: Tensor) -> Tensor:
         """(r, n) ids that follow the history of these rows -> (r, n, d)."""
         n = ids.shape[1]
-        start = history.length[rows]
-        longest = int(start.max()) + n
-        history.ids = grown(history.ids, longest)
-        history.length[rows] = start + n
+        history.make_room(n, rows, self.keep)
+        start = history.length[rows] - history.dropped[rows]
+        history.length[rows] += n
         places = start[:, None] + torch.arange(n)
         history.ids[rows[:, None], places] = ids
         if not self.lengths:
@@ -136,14 +164,21 @@ class ByteInputs(nn.Module):
         joined = torch.cat([history.recent[rows], ids], dim=1)
         history.recent[rows] = joined[:, n:]
         hashes = ngram_hashes(joined, self.lengths)
-        history.hashes = grown(history.hashes, longest)
         kept = rearrange(hashes[:, self.ngrams :], "r m n -> r n m")
         history.hashes[rows[:, None], :, places] = kept
-        found = [
-            earlier_places(history.hashes[row, :, :end], n)
-            for row, end in zip(rows.tolist(), (start + n).tolist(), strict=True)
-        ]
+        found = []
+        for row, first in zip(rows.tolist(), start.tolist(), strict=True):
+            low = 0 if self.keep is None else max(0, first - self.keep)
+            back = earlier_places(history.hashes[row, :, low : first + n], n)
+            found.append(self._near(torch.where(back >= 0, back + low, -1), first))
         return self._embed(ids, hashes[:, : self.ngrams], torch.stack(found), history.ids[rows])
+
+    def _near(self, found: Tensor, first: int) -> Tensor:
+        """Leaves out what was found too far back: (..., n), of places from `first` on."""
+        if self.match_reach is None:
+            return found
+        place = torch.arange(first, first + found.shape[-1], device=found.device)
+        return torch.where(place - found <= self.match_reach, found, -1)
 
     def _embed(self, ids: Tensor, hashes: Tensor, found: Tensor, past: Tensor) -> Tensor:
         """(b, t) ids, (b, m, t) hashes of n-grams, (b, m, t) places of matches in (b, s) past."""

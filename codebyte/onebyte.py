@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
-from codebyte.inputs import FACTOR, MIX, ByteInputs, History, grown
+from codebyte.inputs import FACTOR, MIX, ByteInputs, History
 from codebyte.layers import TABLE, Attention, Block, KVCache, Stack, Tail, exact_turns, turns
 from codebyte.patching import line_or_special_ends, word_characters
 from codebyte.vocab import EOT
@@ -54,7 +54,8 @@ class OneByte:
         """Feeds one id to one row; gives the logits of the next, (1, 1, v)."""
         config, history = self._wiring.config, state.history
         place = int(history.length[row])
-        before = min(int(history.ids[row, place - 1]), 256) if place else EOT
+        last = place - 1 - int(history.dropped[row])
+        before = min(int(history.ids[row, last]), 256) if place else EOT
         kind = min(new, 256)
         ended = (self._word[before] and not self._word[kind]) or self._end[kind]
         x = self._inputs.step(new, history, row, place)
@@ -76,7 +77,7 @@ def _normed(x: Array) -> Array:
 
 class _Inputs:
     def __init__(self, inputs: ByteInputs) -> None:
-        self._lengths, self._ngrams = inputs.lengths, inputs.ngrams
+        self._lengths, self._ngrams, self._keep = inputs.lengths, inputs.ngrams, inputs.keep
         self._buckets, self._none = inputs.buckets, inputs.vocab_size
         self._powers = [FACTOR**i & _MASK for i in range(inputs.reach + 1)]
         self._byte = _array(inputs.byte.weight)
@@ -87,9 +88,12 @@ class _Inputs:
             self._match = _array(inputs.match.weight)
 
     def step(self, new: int, history: History, row: int, place: int) -> Array:
-        history.ids = grown(history.ids, place + 1)
+        index = place - int(history.dropped[row])
+        if index >= history.ids.shape[1]:
+            history.make_room(1, torch.tensor([row]), self._keep)
+            index = place - int(history.dropped[row])
         ids = _array(history.ids)[row]
-        ids[place] = new
+        ids[index] = new
         history.length[row] = place + 1
         x: Array = self._byte[new]
         if not self._lengths:
@@ -100,11 +104,12 @@ class _Inputs:
             rows = [value % self._buckets + i * self._buckets for i, value in enumerate(found)]
             x = x + self._from_table @ self._table[rows].sum(axis=0)
         if len(hashes) > self._ngrams:
-            history.hashes = grown(history.hashes, place + 1)
             past = _array(history.hashes)[row]
+            low = 0 if self._keep is None else max(0, index - self._keep)
             rows = []
             for i, value in enumerate(hashes[self._ngrams :]):
-                rows.append(self._followed(past[i], value, ids, place) + i * (self._none + 1))
+                followed = self._followed(past[i, low:], value, ids[low:], index - low)
+                rows.append(followed + i * (self._none + 1))
             x = x + self._match[rows].sum(axis=0)
         return x
 
