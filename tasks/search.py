@@ -1,0 +1,156 @@
+"""Embedder: queries in words and chunks of code to vectors whose product says how near they are.
+
+A chunk costs about as much as counting its words: their vectors are worked out once and remembered.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from threading import Lock
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from codebyte.megabyte import Megabyte
+from codebyte.tasks.bag import fields, parts, word
+from codebyte.tasks.heads import FIELDS, Bags, SearchHead, load_head
+
+MAX_TEXT = 4096  # bytes of a query that are read
+
+_BATCH = 256  # chunks at a time, which bounds the memory
+_REMEMBERED = 1 << 16  # words
+
+
+class Embedder:
+    """Gives unit rows for queries and for code; their products are cosines."""
+
+    def __init__(self, model: Megabyte, head: SearchHead | None = None) -> None:
+        """Takes the packaged head where none is given.
+
+        Raises:
+            CheckpointError: the packaged head is missing or cannot be used.
+        """
+        self._head = load_head() if head is None else head
+        self._lock, self._words = Lock(), _Words(self._head)
+        self.dim = self._head.dim
+        self.model_id = f"search-{self._head.fingerprint()}"
+
+    def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of queries, (n, dim); one without a letter or a digit in it is all zeros."""
+        encoded = (text[:MAX_TEXT].encode("utf-8", "replace") for text in texts)
+        return self._embed(list(encoded), lambda text: (text, b"", b"", b""))
+
+    def embed_code(self, chunks: Sequence[bytes]) -> NDArray[np.float32]:
+        """Vectors of chunks, (n, dim), of which the first 8 KB are read.
+
+        A first line `b"\\x1e" + path + b"\\x1f" + symbol` says what the chunk is called; without it
+        the first definition in the chunk does.
+        """
+        return self._embed(chunks, _code_fields)
+
+    def _embed(
+        self, texts: Sequence[bytes], taken_apart: Callable[[bytes], Iterable[bytes]]
+    ) -> NDArray[np.float32]:
+        made = np.zeros((len(texts), self.dim), np.float32)
+        for first in range(0, len(texts), _BATCH):
+            batch = [list(taken_apart(text)) for text in texts[first : first + _BATCH]]
+            made[first : first + _BATCH] = self._batch(batch).numpy()
+        return made
+
+    @torch.inference_mode()
+    def _batch(self, texts: Sequence[Sequence[bytes]]) -> Tensor:
+        split = [[parts(text[place]) for text in texts] for place in range(len(FIELDS))]
+        with self._lock:
+            if len(self._words) > _REMEMBERED:
+                self._words = _Words(self._head)
+            known = self._words
+            found = [[known.look_up(one) for one in field] for field in split]
+            vectors, weights = known.vectors(), known.weights()
+        total = torch.zeros(len(texts), self.dim)
+        for name, field in zip(FIELDS, found, strict=True):
+            if any(field):
+                total += self._head.field(name, bags(field), vectors, weights)
+        return F.normalize(total, dim=1)
+
+
+def bags(texts: Sequence[Sequence[int]]) -> Bags:
+    """Counts the words of texts."""
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    words = np.fromiter((row for text in texts for row in text), np.int64, lengths.sum())
+    keys, counts = np.unique(
+        np.repeat(np.arange(len(texts)), lengths) << 32 | words, return_counts=True
+    )
+    offsets = np.searchsorted(keys >> 32, np.arange(len(texts) + 1))
+    return Bags(
+        torch.from_numpy(keys & 0xFFFFFFFF),
+        torch.from_numpy(counts.astype(np.float32)),
+        torch.from_numpy(offsets.astype(np.int64)),
+    )
+
+
+class _Words:
+    """Words met so far with their vectors; rows are only ever added."""
+
+    def __init__(self, head: SearchHead) -> None:
+        self._head = head
+        self._places: dict[bytes, int] = {}  # of parts as they stand in the text
+        self._by_word: dict[bytes, int] = {}
+        self._vectors = torch.zeros(0, head.dim)
+        self._weights = torch.zeros(0, len(FIELDS))
+        self._new: list[bytes] = []
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def look_up(self, text: Sequence[bytes]) -> list[int]:
+        """Where the words of a text are among the vectors."""
+        places = self._places
+        for part in text:
+            if part not in places:
+                name = word(part)
+                if name not in self._by_word:
+                    self._by_word[name] = len(self._by_word)
+                    self._new.append(name)
+                places[part] = self._by_word[name]
+        return [places[part] for part in text]
+
+    def vectors(self) -> Tensor:
+        """Those of all words looked up, (w, dim)."""
+        if self._new:
+            self._learn()
+        return self._vectors[: len(self._by_word)]
+
+    def weights(self) -> Tensor:
+        """Those of all words looked up, (w, fields)."""
+        return self._weights[: len(self._by_word)]
+
+    def _learn(self) -> None:
+        head = self._head
+        first, needed = len(self._by_word) - len(self._new), len(self._by_word)
+        if needed > len(self._vectors):  # copied, so that rows handed out stay as they are
+            grown = max(1024, 2 * needed)
+            old, self._vectors = self._vectors, torch.zeros(grown, head.dim)
+            self._vectors[:first] = old[:first]
+            old, self._weights = self._weights, torch.zeros(grown, len(FIELDS))
+            self._weights[:first] = old[:first]
+        rows: list[int] = []
+        shares: list[float] = []
+        weighed, offsets = [], [0]
+        for name in self._new:
+            found, named, weight = head.features(name)
+            grams = len(found) - named
+            rows += found
+            shares += [1.0] * named + [1.0 / max(grams, 1)] * grams
+            weighed.append(weight)
+            offsets.append(len(rows))
+        self._vectors[first:needed] = head.word_vectors(
+            torch.tensor(rows, dtype=torch.int64), torch.tensor(shares), torch.tensor(offsets)
+        )
+        self._weights[first:needed] = head.word_weights[torch.tensor(weighed)]
+        self._new = []
+
+
+def _code_fields(chunk: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+    found = fields(chunk)
+    return b"", found.symbol, found.signature, found.body
