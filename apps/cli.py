@@ -14,14 +14,16 @@ import typer
 
 import codebyte
 from codebyte.apps.options import Checkpoint, Json, bounded, print_json, printable, read
+from codebyte.apps.scan_commands import scan
+from codebyte.apps.score_commands import score
 from codebyte.apps.search_commands import index, search, similar, status
+from codebyte.apps.serve_commands import lsp, mcp, serve
 from codebyte.errors import CodebyteError, InputError
 
 if TYPE_CHECKING:
     from codebyte.tasks.completion import Completion
 
 LARGEST_COMPLETED = 16 << 20  # bytes of a file to complete in
-LARGEST_SCORED = 1 << 20  # bytes of a file to score, unless --limit says otherwise
 
 app = typer.Typer(
     name="codebyte",
@@ -118,47 +120,6 @@ def complete(
 
 
 @app.command()
-def score(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A file, or - for standard input.")],
-    limit: Annotated[
-        int, typer.Option(min=1, help="Refuse files of more bytes than this.")
-    ] = LARGEST_SCORED,
-    checkpoint: Checkpoint = None,
-    as_json: Json = False,
-) -> None:
-    """Print how surprising each line of a file is, in bits per byte, and the whole."""
-    from codebyte.apps.lines import split_lines
-
-    if file == "-":
-        data = bounded(sys.stdin.buffer, "standard input", limit, option="--limit")
-    else:
-        data = read(Path(file), limit, option="--limit")
-    model = codebyte.load(checkpoint)
-    bits = codebyte.surprisal(model, data)
-    start = 0
-    for number, line in enumerate(split_lines(data), 1):
-        total = float(bits[start : start + len(line)].sum(dtype="float64"))
-        start += len(line)
-        if as_json:
-            print_json(
-                {"line": number, "bytes": len(line), "bits": round(total, 3)}
-                | {"bits_per_byte": round(total / len(line), 4)}
-            )
-        else:
-            text = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
-            typer.echo(f"{number:6} {total / len(line):6.2f}  {printable(text)}")
-    total = float(bits.sum(dtype="float64"))
-    mean = total / len(data) if data else 0.0
-    if as_json:
-        print_json(
-            {"path": file, "bytes": len(data), "bits": round(total, 3)}
-            | {"bits_per_byte": round(mean, 4)}
-        )
-    else:
-        typer.echo(f"{file}: {mean:.3f} bits per byte, {len(data)} bytes, {total:.0f} bits")
-
-
-@app.command()
 def web(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 7860,
@@ -188,10 +149,15 @@ def web(
     serve(checkpoint=checkpoint, host=host, port=port, token=token, ready=ready)
 
 
+app.command()(score)
+app.command()(scan)
 app.command()(index)
 app.command()(search)
 app.command()(similar)
 app.command()(status)
+app.command()(serve)
+app.command()(lsp)
+app.command()(mcp)
 
 
 def _split_at(place: str) -> tuple[str, bytes, bytes]:

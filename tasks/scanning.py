@@ -1,0 +1,286 @@
+"""Scans a tree of files: what is in the cache is taken from there, the rest is scored.
+
+tree -> targets -> (changed since the base?) -> cache, or processes that score -> ranked reports
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from typing import TYPE_CHECKING
+
+from codebyte.errors import RepoError
+from codebyte.tasks.findings import FileReport
+from codebyte.tasks.places import Place, place_findings
+from codebyte.tasks.rules import is_payload
+from codebyte.tasks.scan_cache import ScanCache
+from codebyte.tasks.scan_changes import Base, changed_lines, find_base
+from codebyte.tasks.scan_config import ScanConfig
+from codebyte.tasks.scan_targets import Target, Tree, blob_id, open_tree
+from codebyte.tasks.scan_workers import Job, Scorer, skip_reason
+
+if TYPE_CHECKING:
+    from codebyte.megabyte import Megabyte
+
+Progress = Callable[[str, int, int], None]  # what is done, bytes so far, bytes in all
+
+# Skips that a person did not ask for and that a repository does not have by habit.
+_PROBLEMS = ("unreadable", "failed", "missing", "too big")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScannedFile:
+    """One file, with all that a report shows of it."""
+
+    report: FileReport  # findings as configured; bits only where they were to be kept
+    places: tuple[Place, ...]  # of the findings, the most suspicious first
+    data: bytes | None = None  # kept together with the bits
+
+    @property
+    def out_of_place(self) -> float:
+        """How suspicious its most suspicious payload is, 0 to 1."""
+        return max((f.suspicion for f in self.report.findings if is_payload(f.rule)), default=0.0)
+
+
+@dataclass(kw_only=True, slots=True)
+class ScanResult:
+    """What a scan found, also where it was interrupted."""
+
+    name: str  # of what was scanned
+    files: list[ScannedFile] = field(default_factory=list)  # the most suspicious first
+    skipped: dict[str, str] = field(default_factory=dict)  # path -> why it was not scored
+    scored_bytes: int = 0
+    from_cache: int = 0  # files
+    unchanged: int = 0  # files that are as they were at the base
+    suppressed: int = 0  # findings that comments silence
+    known: int = 0  # findings of the baseline
+    interrupted: bool = False
+    base: str | None = None  # the commit that was compared with
+
+    @property
+    def places(self) -> list[Place]:
+        """All findings, the most suspicious first."""
+        found = [place for file in self.files for place in file.places]
+        key = lambda p: (-p.finding.suspicion, p.finding.path, p.finding.line)  # noqa: E731
+        return sorted(found, key=key)
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """The files that should have been scanned and could not be, with the reason."""
+        return {p: why for p, why in self.skipped.items() if why.startswith(_PROBLEMS)}
+
+
+def scan(model: "Megabyte", path: str | PathLike[str], base: str | None = None) -> list[FileReport]:
+    """Scores a file, a folder, a repository or the clone of a URL, the most suspicious file first.
+
+    Files that are not code are only in the list where something in them is out of place. No cache
+    and no configuration is used; comments that silence findings are.
+
+    Args:
+        model: any Megabyte.
+        path: what to scan; a working copy as it stands.
+        base: a revision: only lines changed since are reported.
+
+    Raises:
+        InputError: there is no such path.
+        RepoError: it cannot be opened, or has no such revision.
+    """
+    tree = open_tree(path, history=base is not None)
+    scorer = Scorer(model=model)
+    return [file.report for file in scan_tree(tree, scorer, base=base, keep=1 << 62).files]
+
+
+def scan_tree(
+    tree: Tree,
+    scorer: Scorer,
+    *,
+    base: str | None = None,
+    config: ScanConfig | None = None,
+    cache: ScanCache | None = None,
+    known: frozenset[str] = frozenset(),
+    keep: int = 0,
+    progress: Progress | None = None,
+) -> ScanResult:
+    """Scans every file of a tree; an interrupt (Ctrl-C) ends it early with what there is.
+
+    Args:
+        tree: from `open_tree`.
+        scorer: what scores the files that are not in the cache.
+        base: a revision: only lines changed since are reported.
+        config: the project's; None for the defaults.
+        cache: where reports are kept; None for nowhere.
+        known: fingerprints of findings not to report.
+        keep: bytes of source, of the most suspicious files, to keep with their bits.
+        progress: told how far it is.
+
+    Raises:
+        RepoError: there is no such base.
+    """
+    return _Scan(tree, scorer, base, config or ScanConfig(), cache, known, keep, progress).run()
+
+
+class _Scan:
+    def __init__(
+        self,
+        tree: Tree,
+        scorer: Scorer,
+        base: str | None,
+        config: ScanConfig,
+        cache: ScanCache | None,
+        known: frozenset[str],
+        keep: int,
+        progress: Progress | None,
+    ) -> None:
+        self.tree, self.scorer, self.config = tree, scorer, config
+        self.cache, self.known, self.keep = cache, known, keep
+        self.progress = progress or (lambda stage, done, total: None)
+        self._kept = 0  # bytes of content held
+        self._changes: dict[tuple[str, str], frozenset[int]] = {}  # by ids of old and new content
+        self.base: Base | None = None
+        if base is not None:
+            if tree.repo is None:
+                raise RepoError(f"{tree.name} is in no git repository, so it has no {base!r}")
+            self.base = find_base(tree.repo, base, tree.commit)
+        self.result = ScanResult(name=tree.name, base=self.base and self.base.commit)
+
+    def run(self) -> ScanResult:
+        excluded = self.config.excluded()
+        self.result.skipped |= {
+            path: why for path, why in self.tree.skipped.items() if not excluded.match_file(path)
+        }
+        targets = [t for t in self.tree.targets if not excluded.match_file(t.path)]
+        for target in {t.path for t in self.tree.targets} - {t.path for t in targets}:
+            self.result.skipped[target] = "excluded"
+        try:
+            self._score(self._look_up(targets), targets)
+        except KeyboardInterrupt:
+            self.result.interrupted = True
+        self._rank()
+        return self.result
+
+    def _look_up(self, targets: list[Target]) -> list[Target]:
+        """Takes what there is from the cache; gives the rest."""
+        missing = []
+        total, done = sum(target.size for target in targets), 0
+        for target in targets:
+            done += target.size
+            self.progress("reading", done, total)
+            job = self._job(target)
+            if job is None:
+                continue
+            report = self.cache.get(job.path, job.oid, job.compared) if self.cache else None
+            if report is None:
+                missing.append(target)
+            else:
+                self.result.from_cache += 1
+                self._add(report, job.data)
+        return missing
+
+    def _score(self, missing: list[Target], targets: list[Target]) -> None:
+        if not missing:
+            return
+        total, done = sum(target.size for target in missing), 0
+        self.progress("learning", 0, total)
+        self.scorer.start(lambda: self._documents(targets), total)
+        self.progress("scoring", 0, total)
+        jobs = (job for target in missing if (job := self._job(target)) is not None)
+        try:
+            for job, report in self.scorer.run(jobs):
+                done += len(job.data)
+                self.progress("scoring", done, total)
+                # What failed may go well another time.
+                failed = report.skipped is not None and report.skipped.startswith("failed")
+                if self.cache is not None and not failed:
+                    self.cache.put(job.path, job.oid, job.compared, report)
+                self._add(report, job.data)
+        finally:
+            self.scorer.stop()
+
+    def _documents(self, targets: list[Target]) -> Iterator[tuple[str, bytes]]:
+        """Every file that the scorer may learn from, path and content."""
+        for target in targets:
+            if skip_reason(target.path, target.size) is None:
+                try:
+                    yield target.path, self.tree.read(target)
+                except OSError:
+                    continue  # it is named when it is its turn to be scored
+
+    def _job(self, target: Target) -> Job | None:
+        """Reads a file and what it was; None, with the reason noted, if there is nothing to do."""
+        path = target.path
+        reason = skip_reason(path, target.size, payloads=True)
+        if reason is not None:
+            self.result.skipped[path] = reason
+            return None
+        old_oid = None if self.base is None else self.base.old_oid(path)
+        if target.oid is not None and target.oid == old_oid:
+            self.result.unchanged += 1
+            return None
+        try:
+            data = self.tree.read(target)
+            oid = blob_id(data)
+            if old_oid == oid:
+                self.result.unchanged += 1
+                return None
+            if self.base is None:
+                return Job(path=path, data=data, oid=oid)
+            if old_oid is None:  # new: all its lines are
+                return Job(path=path, data=data, oid=oid, compared="nothing")
+            old = self.tree.read_object(old_oid)
+            lines = self._changes.get((old_oid, oid))
+            if lines is None:
+                lines = self._changes[old_oid, oid] = changed_lines(old, data)
+        except OSError as error:
+            self.result.skipped[path] = f"unreadable: {error.strerror or error}"
+            return None
+        if not lines:
+            self.result.unchanged += 1
+            return None
+        return Job(path=path, data=data, oid=oid, compared=old_oid, old=old, changed=lines)
+
+    def _add(self, report: FileReport, data: bytes) -> None:
+        if report.skipped is not None:
+            self.result.skipped[report.path] = report.skipped
+        wanted = tuple(finding for finding in report.findings if self.config.wants(finding))
+        report = replace(report, findings=wanted)
+        places = place_findings(report, data)
+        loud = [p for p in places if not p.suppressed]
+        new = [p for p in loud if p.fingerprint not in self.known]
+        self.result.suppressed += len(places) - len(loud)
+        self.result.known += len(loud) - len(new)
+        if report.skipped is not None and not new:
+            return
+        self.result.scored_bytes += len(data) if report.skipped is None else 0
+        report = replace(report, findings=tuple(place.finding for place in new))
+        # Bits and content of more than is to be kept are let go from time to time.
+        file = ScannedFile(report=report, places=tuple(new), data=data if self.keep else None)
+        if not self.keep:
+            file = _without_bytes(file)
+        self.result.files.append(file)
+        self._kept += len(file.data or b"")
+        if self._kept > 2 * self.keep:
+            self._rank()
+
+    def _rank(self) -> None:
+        """Puts the most suspicious files first, and keeps content and bits of the first ones."""
+        self.result.files.sort(
+            key=lambda file: (-file.report.suspicion, -file.out_of_place, file.report.path)
+        )
+        kept = 0
+        for i, file in enumerate(self.result.files):
+            kept += len(file.data or b"")
+            if kept > self.keep:
+                kept -= len(file.data or b"")
+                self.result.files[i] = _without_bytes(file)
+        self._kept = kept
+
+
+def _without_bytes(file: ScannedFile) -> ScannedFile:
+    return replace(file, report=replace(file.report, bits=None), data=None)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
