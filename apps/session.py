@@ -52,6 +52,7 @@ class Session:
         path: str | None = None,
         max_new_bytes: int | None = None,
         multiline: bool | None = None,
+        max_seconds: float | None = None,
         sampling: SamplingParams | None = None,
         replaces: bool = True,
         cancel: threading.Event,
@@ -65,6 +66,7 @@ class Session:
             path: the file's name, which the model reads too.
             max_new_bytes: the longest completion.
             multiline: whether it may have several lines; None to decide by the code.
+            max_seconds: ends it after this time, waiting included.
             sampling: temperature, top-k, top-p, seed and stop strings; None for greedy.
             replaces: whether it ends what is still under way for the same client.
             cancel: set it to stop between two bytes.
@@ -82,6 +84,7 @@ class Session:
             path=path,
             max_new_bytes=max_new_bytes,
             multiline=multiline,
+            max_seconds=max_seconds,
             sampling=sampling,
         )
 
@@ -126,6 +129,7 @@ class Session:
         path: str | None = None,
         max_new_bytes: int | None = None,
         multiline: bool | None = None,
+        max_seconds: float | None = None,
         sampling: SamplingParams | None = None,
         raw: bool = False,
     ) -> Items:
@@ -141,6 +145,7 @@ class Session:
                 max_new_bytes=max_new_bytes,
                 multiline=multiline,
                 cancel=cancelled,
+                max_seconds=max_seconds,
                 sampling=sampling,
                 raw=raw,
             )

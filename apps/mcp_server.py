@@ -1,0 +1,209 @@
+"""`codebyte mcp`: search, similar, scan and complete as tools for agents, over stdio.
+
+Paths are those of one folder, the root: nothing outside it is read, links included.
+"""
+
+import threading
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from mcp.server import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import Field
+
+import codebyte
+from codebyte.apps.lines import caret, encoded
+from codebyte.apps.options import read
+from codebyte.errors import CodebyteError, InputError
+
+if TYPE_CHECKING:
+    from codebyte.indexer.index import CodeIndex
+    from codebyte.megabyte import Megabyte
+
+LARGEST = 4 << 20  # bytes of a file that a tool reads
+LONGEST = 1 << 20  # characters of a text that a tool is given
+
+_INSTRUCTIONS = """\
+Tools over one folder of code, all on this machine. `search` finds code by words and by meaning,
+`similar` code like a given place, `scan` lines that look wrong with likelier code where there is
+some, `complete` continues code at a place. Lines and columns count from 1."""
+
+Count = Annotated[int, Field(ge=1, le=50, description="how many results at most")]
+Text = Annotated[str, Field(max_length=LONGEST)]
+Line = Annotated[int, Field(ge=1, description="from 1")]
+
+
+class Tools:
+    """What the tools need, loaded when it is first used.
+
+    Args:
+        root: the folder whose files may be read.
+        index: of `codebyte index`; None for the one in the root.
+        checkpoint: a model's folder; None for the packaged one.
+    """
+
+    def __init__(
+        self, root: Path, *, index: Path | None = None, checkpoint: str | None = None
+    ) -> None:
+        self._root = root.resolve()
+        self._folder = index or self._root / ".codebyte" / "index"
+        self._checkpoint = checkpoint
+        self._lock = threading.Lock()  # one tool at a time
+
+    @cached_property
+    def model(self) -> "Megabyte":
+        """The model."""
+        import torch
+
+        torch.set_num_threads(1)
+        return codebyte.load(self._checkpoint)
+
+    @cached_property
+    def index(self) -> "CodeIndex":
+        """The opened index."""
+        from codebyte.indexer.index import CodeIndex
+
+        opened = CodeIndex.load(self._folder)
+        if opened.store.get("model") is not None:
+            from codebyte.tasks.search import Embedder
+
+            opened.embedder = Embedder(self.model)
+        return opened
+
+    def inside(self, path: str) -> Path:
+        """A path of the root.
+
+        Raises:
+            InputError: it leads out of it.
+        """
+        found = (self._root / path).resolve()
+        if not found.is_relative_to(self._root):
+            raise InputError(f"{path} is outside {self._root}, the folder that is served")
+        return found
+
+    def search(self, query: str, k: int) -> list[dict[str, Any]]:
+        """Hits for a query."""
+        with self._lock:
+            return [_hit(hit) for hit in self.index.search(query, k)]
+
+    def similar(self, path: str, line: int, k: int) -> list[dict[str, Any]]:
+        """Hits for a place."""
+        place = self.inside(path)
+        with self._lock:
+            name = self.index.path_of(place)
+            data = read(place, LARGEST) if name is None else None
+            return [_hit(hit) for hit in self.index.similar(name or path, line, k, data=data)]
+
+    def scan(self, path: str, k: int) -> list[dict[str, Any]]:
+        """The most suspicious findings in a file or a folder."""
+        from codebyte.tasks.bugs import scan_file
+        from codebyte.tasks.scanning import scan
+
+        place = self.inside(path)
+        with self._lock:
+            if place.is_file():
+                name = place.relative_to(self._root).as_posix()
+                reports = [scan_file(self.model, read(place, LARGEST), name)]
+            else:
+                reports = scan(self.model, place)
+        findings = [finding for report in reports for finding in report.findings]
+        findings.sort(key=lambda finding: -finding.suspicion)
+        return [_finding(finding) for finding in findings[:k]]
+
+    def complete(self, path: str, line: int, column: int) -> dict[str, Any]:
+        """What belongs at a place of a file."""
+        data = read(self.inside(path), LARGEST)
+        at = caret(data, line, column)
+        return self._completed(data[:at], data[at:], path)
+
+    def complete_text(self, prefix: str, suffix: str, path: str | None) -> dict[str, Any]:
+        """What belongs between two texts."""
+        return self._completed(encoded(prefix), encoded(suffix), path)
+
+    def _completed(self, prefix: bytes, suffix: bytes, path: str | None) -> dict[str, Any]:
+        from codebyte.tasks.completion import Completer
+
+        with self._lock:
+            done = Completer(self.model).complete(prefix, suffix, path=path)
+        mean = float(done.bits.mean()) if len(done.bits) else 0.0
+        return {
+            "text": done.text.decode("utf-8", "replace"),
+            "replaces_bytes_after": done.replace_suffix_bytes,
+            "bits_per_byte": round(mean, 3),
+            "stop_reason": done.stop_reason,
+        }
+
+
+def create_mcp(tools: Tools) -> MCPServer:
+    """Builds the server over the tools."""
+    server = MCPServer(
+        "codebyte", version=codebyte.__version__, instructions=_INSTRUCTIONS, log_level="WARNING"
+    )
+
+    @server.tool()
+    def search(query: Text, k: Count = 10) -> list[dict[str, Any]]:
+        """Find code by what it does, is called or says.
+
+        Words; "exact text", /regular expressions/ and path: lang: repo: sym: filters may be among
+        them. Needs an index, made by `codebyte index`.
+        """
+        return _told(lambda: tools.search(query, k))
+
+    @server.tool()
+    def similar(path: Text, line: Line, k: Count = 10) -> list[dict[str, Any]]:
+        """Find code like that at a line of a file."""
+        return _told(lambda: tools.similar(path, line, k))
+
+    @server.tool()
+    def scan(path: Text = ".", k: Count = 20) -> list[dict[str, Any]]:
+        """List the most suspicious places of a file or folder, with likelier code where known."""
+        return _told(lambda: tools.scan(path, k))
+
+    @server.tool()
+    def complete(path: Text, line: Line, column: Line) -> dict[str, Any]:
+        """Tell what the model would write at a place of a file."""
+        return _told(lambda: tools.complete(path, line, column))
+
+    @server.tool()
+    def complete_text(prefix: Text, suffix: Text = "", path: Text = "") -> dict[str, Any]:
+        """Tell what the model would write between two texts; a path tells the language."""
+        return _told(lambda: tools.complete_text(prefix, suffix, path or None))
+
+    return server
+
+
+def _told(function: Any) -> Any:
+    """Runs a tool; what is wrong becomes its answer, in the words of the error."""
+    try:
+        return function()
+    except CodebyteError as error:
+        raise ToolError(str(error)) from error
+
+
+def _hit(hit: Any) -> dict[str, Any]:
+    return {
+        "path": hit.path,
+        "start_line": hit.start_line,
+        "end_line": hit.end_line,
+        "symbol": hit.symbol,
+        "language": hit.language,
+        "repo": hit.repo,
+        "score": round(hit.score, 4),
+        "why": hit.why,
+        "snippet": hit.snippet,
+    }
+
+
+def _finding(finding: Any) -> dict[str, Any]:
+    repair = finding.repair
+    return {
+        "path": finding.path,
+        "line": finding.line,
+        "column": finding.column,
+        "rule": finding.rule,
+        "suspicion": round(finding.suspicion, 4),
+        "message": finding.message,
+        "reasons": list(finding.reasons),
+        "likelier": None if repair is None else repair.replacement.decode("utf-8", "replace"),
+    }
