@@ -23,9 +23,9 @@ from codebyte.errors import StaleIndexError
 from codebyte.indexer.words import split_words, terms_of
 
 FIELDS = ("symbol", "path", "signature", "body")
-WEIGHTS = (1.0, 0.4, 0.4, 1.0)
-SATURATION = (1.0, 1.0, 1.0, 1.5)  # BM25's k1
-LENGTH = (0.4, 0.4, 0.4, 0.75)  # BM25's b
+WEIGHTS = (2.0, 1.0, 1.4, 1.0)
+SATURATION = (2.5, 1.0, 1.5, 1.5)  # BM25's k1
+LENGTH = (0.9, 0.0, 0.9, 0.75)  # BM25's b
 
 VERSION = 1
 MAX_TERMS = 64  # of a query: the rarest ones

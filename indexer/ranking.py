@@ -205,21 +205,27 @@ def _apply(
     return scores
 
 
+@lru_cache(1 << 16)
+def _traits(path: str) -> tuple[bool, bool, bool, bool]:
+    """Whether a path is of a test, an example, made or foreign code, a file that passes names on."""
+    return (
+        is_test(path),
+        bool(_EXAMPLE.search(path) or _LEGACY.search(path)),
+        bool(_FOREIGN.search(path) or _MADE.search(path)),
+        bool(_DOOR.search(path)),
+    )
+
+
 def _factor(it: Metadata, rules: Rules) -> float:
-    factor = 1.0
-    for applies, by in (
-        (rules.tests < 1 and is_test(it.path), rules.tests),
-        (_EXAMPLE.search(it.path) or _LEGACY.search(it.path), rules.examples),
-        (_FOREIGN.search(it.path) or _MADE.search(it.path), rules.made),
-        (_DOOR.search(it.path), rules.door),
-        (it.kind == "section", rules.prose),
-    ):
+    factor = rules.prose if it.kind == "section" else 1.0
+    by = (rules.tests, rules.examples, rules.made, rules.door)
+    for applies, less in zip(_traits(it.path), by, strict=True):
         if applies:
-            factor *= by
+            factor *= less
     return factor
 
 
-@lru_cache(4096)
+@lru_cache(1 << 16)
 def _path_terms(path: str) -> tuple[frozenset[str], frozenset[str]]:
     """The terms of a file's stem and of its folder's name."""
     pure = PurePosixPath(path)
