@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from codebyte.errors import InputError
-from codebyte.indexer.searching import Embedder, check_model
+from codebyte.indexer.searching import Embedder, OpenVectors, check_model
 from codebyte.indexer.store import Store
 from codebyte.indexer.updating import Progress, only_writer
 from codebyte.indexer.vectors import VectorFile
 
 BATCH = 512  # texts
 _WASTE = 0.5  # share of the rows in no use above which the file is written anew
+_SPARE = 1000  # rows of waste that are always borne
 
 _PENDING = (
     "SELECT texts.id, texts.digest, texts.symbol, texts.body FROM texts LEFT JOIN vectors"
@@ -46,6 +47,7 @@ def embed_pending(
     store: Store,
     folder: Path | None,
     embedder: Embedder,
+    open_vectors: OpenVectors,
     progress: Progress,
     stopped: Callable[[], bool],
 ) -> int:
@@ -60,7 +62,6 @@ def embed_pending(
         "SELECT count(*) FROM texts WHERE digest NOT IN (SELECT digest FROM vectors)"
     )
     progress("embedding", 0, total)
-    vectors: VectorFile | None = None
     done = last = 0
     while not stopped() and (found := store.rows(_PENDING, (last, BATCH))):
         inputs = [embedded_input(symbol, body) for _, _, symbol, body in found]
@@ -74,9 +75,7 @@ def embed_pending(
             if store.get("vectors") is None:
                 _begin(store, embedder, 1)
             check_model(embedder, store)
-            file = None if folder is None else folder / store.get("vectors")
-            if vectors is None or vectors.file != file:
-                vectors = VectorFile(file, embedder.dim)
+            vectors = open_vectors(store.get("vectors"), embedder.dim)
             vectors.grow(int(store.get("rows")))
             first = vectors.append(rows)
             store.many(
@@ -106,7 +105,7 @@ def compact(store: Store, folder: Path | None) -> bool:
     """
     name, dim, total = store.get("vectors"), store.get("dim"), int(store.get("rows"))
     used = store.rows("SELECT digest, row FROM vectors WHERE digest IN (SELECT digest FROM texts)")
-    if name is None or folder is None or len(used) >= (1 - _WASTE) * total - 1000:
+    if name is None or folder is None or len(used) >= (1 - _WASTE) * total - _SPARE:
         return False
     used.sort(key=lambda item: item[1])
     old = VectorFile(folder / name, dim, total)

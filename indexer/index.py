@@ -45,6 +45,7 @@ from codebyte.indexer.updating import (
     replace_documents,
     silent,
 )
+from codebyte.indexer.vectors import VectorFile
 
 LONGEST_QUERY = 1 << 14  # characters
 _SIMILAR_WORDS = 2000  # characters of a chunk that are looked for as words
@@ -81,6 +82,7 @@ class CodeIndex:
             self._store = Store(self.folder, writable=writable)
         self._snapshot: Snapshot | None = None
         self._words: tuple[int, LexicalIndex] | None = (0, LexicalIndex())
+        self._in_memory: tuple[str, VectorFile] | None = None
 
     def __enter__(self) -> "CodeIndex":
         return self
@@ -203,7 +205,9 @@ class CodeIndex:
         """
         if self.embedder is None:
             return 0
-        return embed_pending(self._store, self.folder, self.embedder, progress, stopped)
+        return embed_pending(
+            self._store, self.folder, self.embedder, self._open_vectors, progress, stopped
+        )
 
     def reembed(self) -> None:
         """Forgets all vectors, for a changed model; `embed` makes them again."""
@@ -372,9 +376,18 @@ class CodeIndex:
         generation = int(self._store.get("generation"))
         words = self._words
         lexical = words[1] if words is not None and words[0] == generation else None
-        self._snapshot = read_snapshot(self._store, self.folder, self._snapshot, lexical)
+        self._snapshot = read_snapshot(
+            self._store, self.folder, self._snapshot, lexical, self._open_vectors
+        )
         self._words = (generation, self._snapshot.lexical)
         return self._snapshot
+
+    def _open_vectors(self, name: str, dim: int) -> VectorFile:
+        if self.folder is not None:
+            return VectorFile(self.folder / name, dim)
+        if self._in_memory is None or self._in_memory[0] != name:
+            self._in_memory = (name, VectorFile(None, dim))
+        return self._in_memory[1]
 
     def _lexical(self) -> LexicalIndex:
         """The words as they are now, to be changed."""

@@ -1,6 +1,6 @@
 """Asks words and vectors together, over one moment of an index."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +16,8 @@ from codebyte.indexer.query import Query
 from codebyte.indexer.ranking import Found, Mode, Rules, rank
 from codebyte.indexer.store import Store
 from codebyte.indexer.vectors import VectorFile, VectorSearch
+
+OpenVectors = Callable[[str, int], VectorFile]
 
 DENSE_CANDIDATES = 500  # of each kind, where not everything is compared
 
@@ -73,7 +75,11 @@ class Snapshot:
 
 
 def read_snapshot(
-    store: Store, folder: Path | None, before: Snapshot | None, lexical: LexicalIndex | None = None
+    store: Store,
+    folder: Path | None,
+    before: Snapshot | None,
+    lexical: LexicalIndex | None,
+    open_vectors: OpenVectors,
 ) -> Snapshot:
     """Reads what has changed since an earlier snapshot; call it inside `store.reading`.
 
@@ -82,6 +88,7 @@ def read_snapshot(
         folder: of the index; None for one in memory.
         before: an earlier snapshot, which is not to be used any more.
         lexical: the words of this moment, where they are at hand.
+        open_vectors: opens the file of vectors of a name and width.
 
     Raises:
         StaleIndexError: a file of the index is missing or damaged.
@@ -97,16 +104,13 @@ def read_snapshot(
         if lexical is None:
             lexical = LexicalIndex.load(folder / name) if folder and name else LexicalIndex()
         now = Snapshot(generation, num_rows, lexical, Catalog(store))
-        now.vectors = before.vectors if before is not None else None
     name, dim = store.get("vectors"), store.get("dim")
     if name is None:
         now.vectors = now.nearest = None
         return now
-    file = None if folder is None else folder / name
-    if now.vectors is None or now.vectors.file != file:
-        now.vectors = VectorFile(file, dim)
+    now.vectors = open_vectors(name, dim)
     now.vectors.grow(num_rows)
-    cache = None if file is None else file.with_suffix(".faiss")
+    cache = None if folder is None else (folder / name).with_suffix(".faiss")
     now.nearest = VectorSearch(now.vectors, now.catalog.rows, cache)
     return now
 

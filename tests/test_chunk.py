@@ -237,6 +237,11 @@ function part { echo part; }
     ),
 }  # fmt: skip
 
+PIECES = (
+    *(b"class A:\n", b"def f(x):\n", b"    return 1\n", b"\n", b"}", b"{", b"  '''", b"\xff"),
+    *(b"function g() {\n", b"# Title\n", b"x = 1\r\n", b"\x00", b"a" * 3000 + b"\n"),
+)
+
 
 def check_tiling(path: str, data: bytes) -> None:
     """The law of chunks: whole lines, in order, none twice, and none that says something lost."""
@@ -362,13 +367,7 @@ def test_lines_of_an_unknown_language_are_cut_after_empty_ones() -> None:
 
 
 @given(
-    st.lists(
-        st.sampled_from(
-            (b"class A:\n", b"def f(x):\n", b"    return 1\n", b"\n", b"}", b"{", b"  '''", b"\xff")
-            + (b"function g() {\n", b"# Title\n", b"x = 1\r\n", b"\x00", b"a" * 3000 + b"\n")
-        ),
-        max_size=40,
-    ).map(b"".join),
+    st.lists(st.sampled_from(PIECES), max_size=40).map(b"".join),
     st.sampled_from(["a.py", "a.js", "a.md", "a.cpp", "a.rb", "a.toml"]),
 )
 def test_chunks_of_any_bytes_cover_each_line_once(data: bytes, path: str) -> None:
