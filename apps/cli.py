@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 import codebyte
-from codebyte.apps.options import Checkpoint, Json, bounded, print_json, printable, read
+from codebyte.apps.options import Checkpoint, Json, bounded, print_json, read
 from codebyte.apps.scan_commands import scan
 from codebyte.apps.score_commands import score
 from codebyte.apps.search_commands import index, search, similar, status

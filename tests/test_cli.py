@@ -11,7 +11,8 @@ import pytest
 from taught import AFTER, BEFORE, HALF, HOLE, PATH, REST, TEXT, taught_checkpoint
 
 import codebyte
-from codebyte.apps.cli import LARGEST_COMPLETED, LARGEST_SCORED, main
+from codebyte.apps.cli import LARGEST_COMPLETED, main
+from codebyte.apps.score_commands import LARGEST_SCORED
 
 Run = Callable[..., tuple[int, bytes, str]]
 
@@ -212,3 +213,19 @@ def test_a_command_line_that_makes_no_sense_is_status_two(
     status, out, err = run(*arguments, checkpoint=False)
     assert (status, out) == (2, b"")
     assert "Usage: " in err
+
+
+def test_a_stream_is_scored_line_by_line_as_it_comes(run: Run, file: Path) -> None:
+    piped = run("score", "-", "--json", stdin=TEXT.encode() * 3)[1].decode().splitlines()
+    whole = codebyte.surprisal(codebyte.load(taught_checkpoint()), TEXT.encode() * 3)
+    assert len(piped) == TEXT.count("\n") * 3 + 1
+    total = json.loads(piped[-1])
+    assert (total["path"], total["bytes"]) == ("-", len(whole))
+    assert total["bits"] == pytest.approx(float(whole.sum()), rel=1e-4)
+    assert total["bits"] == pytest.approx(sum(json.loads(line)["bits"] for line in piped[:-1]))
+
+
+def test_a_line_longer_than_a_portion_counts_whole(run: Run) -> None:
+    status, out, _ = run("score", "-", "--json", stdin=b"x" * 70_000 + b"\ny")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert (status, [line["bytes"] for line in lines]) == (0, [70_001, 1, 70_002])
