@@ -112,12 +112,10 @@ def _is_plain(model: Megabyte) -> bool:
     blocks = [*low.encoder.blocks, *low.decoder.blocks]
     return (
         trunk.above is None
-        and all(isinstance(block.mix, CausalConv) for block in blocks)
-        and all(
-            isinstance(block.mix, Attention) and block.mix.window is None
-            for block in trunk.decoder.blocks
-        )
         and not trunk.encoder.blocks
+        and all(isinstance(block.mix, CausalConv) for block in blocks)
+        and all(isinstance(block.mix, Attention) for block in trunk.decoder.blocks)
+        and wiring.config.levels[1].pattern == "full"
         and wiring.head.weight.device.type == "cpu"
     )
 

@@ -27,9 +27,9 @@ Bits = NDArray[np.float32]
 class Layout:
     """How much of a file a row holds, in bytes."""
 
-    block: int = 1024
-    before: int = 1280
-    after: int = 768
+    block: int = 1280
+    before: int = 1024
+    after: int = 512
 
 
 DEFAULT = Layout()

@@ -3,6 +3,7 @@
 Grammars name things differently; the sets below bring what they share under one name.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -107,7 +108,7 @@ def is_statement(node: Node) -> bool:
     return name.endswith(ends) or name in ("method", "statement", "macro_invocation")
 
 
-def line_kinds(tree: Tree, num_lines: int) -> list[LineKind | None]:
+def tree_kinds(tree: Tree, num_lines: int) -> list[LineKind | None]:
     """What each line is, (number of lines,); None for blank lines, comments and inside strings."""
     kinds: list[LineKind | None] = [None] * num_lines
     for node, above in leaves(tree):
@@ -125,6 +126,35 @@ def line_kinds(tree: Tree, num_lines: int) -> list[LineKind | None]:
             function=-1 if function is None else function.start_point[0],
         )
     return kinds
+
+
+def text_kinds(source: bytes) -> list[LineKind | None]:
+    """As `tree_kinds`, told by the text of each line: for files without a grammar."""
+    lines = source.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    kinds: list[LineKind | None] = []
+    for line in lines:
+        text = line.strip()
+        if not text or text.startswith((b"#", b"//", b"/*", b"*", b"--", b";", b"<!--")):
+            kinds.append(None)
+            continue
+        depth = (len(line) - len(line.lstrip())) // 4
+        name = next((name for name, rule in _TEXT_KINDS if rule.match(text)), "text")
+        kinds.append(LineKind(kind=name, first=True, depth=depth, function=-1))
+    return kinds
+
+
+_TEXT_KINDS = (
+    ("if_statement", re.compile(rb"(?:\} *)?(?:if|elif|else|when|unless|switch|case)\b")),
+    ("for_statement", re.compile(rb"(?:for|while|foreach|loop|until)\b")),
+    ("return_statement", re.compile(rb"(?:return|yield)\b")),
+    ("import_statement", re.compile(rb"(?:import|from|use|using|require|include|#include)\b")),
+    ("function_definition", re.compile(rb"(?:\w+ )*(?:def|func|fn|function|sub|fun)\b")),
+    ("class_definition", re.compile(rb"(?:\w+ )*(?:class|struct|enum|interface|trait)\b")),
+    ("expression_statement:assignment", re.compile(rb"[^=(]*[^=<>!]=[^=]")),
+    ("expression_statement:call", re.compile(rb"[\w.:>-]+ *\(")),
+)
 
 
 def _kind(statement: Node) -> str:
