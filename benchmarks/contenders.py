@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
@@ -116,6 +116,6 @@ def load_ours(checkpoint: str | None, device: str | None = None) -> tuple[Megaby
     return model, text
 
 
-def fail(error: CodebyteError) -> None:
+def fail(error: CodebyteError | str) -> NoReturn:
     """Ends the program with one line."""
     sys.exit(f"{sys.argv[0]}: {error}")
