@@ -45,8 +45,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_help_does_not_load_torch_or_gradio() -> None:
     code = (
         "import sys\n"
-        "from codebyte.apps import score_commands
-from codebyte.apps.cli import main\n"
+        "from codebyte.apps.cli import main\n"
         "try:\n    main()\n"
         "except SystemExit as done:\n    assert done.code == 0, done.code\n"
         "heavy = {'torch', 'gradio', 'numpy', 'fastapi'} & set(sys.modules)\n"
