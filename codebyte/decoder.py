@@ -9,7 +9,9 @@ The next prompt is fed from where it differs, so that one more byte typed costs 
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from codebyte.config import SamplingParams
 from codebyte.errors import InputError
@@ -18,6 +20,7 @@ from codebyte.sampling import Sampler, bits_of, until_stop
 from codebyte.vocab import EOT
 
 Cancel = Callable[[], bool]
+Change = Callable[[NDArray[np.float32], bytes], NDArray[np.float32]]  # (v,), the output -> (v,)
 Prompt = bytes | Sequence[int]
 
 CHUNK = 256  # ids fed at once; also how far apart the marks of a long prompt are
@@ -92,12 +95,23 @@ class Decoder:
         return until_stop((byte for byte, _ in steps), params.stop)
 
     def decode(
-        self, choose: Sampler, most: int, *, cancel: Cancel | None = None
+        self,
+        choose: Sampler,
+        most: int,
+        *,
+        cancel: Cancel | None = None,
+        change: Change | None = None,
     ) -> Generator[tuple[int, float], None, str]:
         """Yields each byte that follows the prompt, with its surprise in bits.
 
         Prompt and output stay in the cache, for a next prompt that goes on from there. A later use
         of this decoder ends the stream.
+
+        Args:
+            choose: says which id comes next.
+            most: bytes.
+            cancel: asked between bytes; True ends the output.
+            change: gives other logits for the model's, as a mixer does.
 
         Returns:
             Why it ended: "eot", "budget" or "cancel".
@@ -106,16 +120,19 @@ class Decoder:
         request = self._request
         if self._prompt < len(self._ids):
             self._go_back(self._prompt)
-        decoder, byte = self, EOT
+        decoder, byte, output = self, EOT, bytearray()
         for count in range(most):
             if request != self._request or (cancel is not None and cancel()):
                 return "cancel"
             if count:
                 decoder = decoder._after(byte)
             logits = decoder._state.logits[0].detach().cpu().numpy()
+            if change is not None:
+                logits = change(logits, bytes(output))
             byte = choose(logits)
             if byte == EOT:
                 return "eot"
+            output.append(byte)
             yield byte, bits_of(logits, byte)
         return "budget"
 
