@@ -20,6 +20,7 @@ from codebyte.indexer.listing import Listing
 from codebyte.indexer.schema import translated
 from codebyte.indexer.store import Store
 
+LOCK_SECONDS = 10.0  # how long one who wants to write waits for another
 BATCH_BYTES = 8 << 20  # of contents that are written together
 
 Progress = Callable[[str, int, int], None]  # what is done, how many of how many
@@ -57,7 +58,7 @@ def only_writer(folder: Path | None) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             raise InputError(f"the index in {folder} cannot be written: permission denied")
-        lock = sqlite3.connect(folder / "writer.lock", timeout=10.0, isolation_level=None)
+        lock = sqlite3.connect(folder / "writer.lock", timeout=LOCK_SECONDS, isolation_level=None)
         try:
             lock.execute("BEGIN EXCLUSIVE")
             yield

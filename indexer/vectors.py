@@ -19,6 +19,7 @@ EXACT_ROWS = 50_000
 PROBES = 48  # lists of the inverted file that a search reads
 CANDIDATES = 8  # times as many as wanted are compared exactly
 _TRAINED_ON = 64  # vectors for each list
+_UNSAVED = 0.02  # share of rows that the saved file may lack
 _BLOCK = 1 << 16  # rows
 
 Rows = NDArray[np.int64]
@@ -117,8 +118,10 @@ class VectorSearch:
         if self.exact:
             self._matrix = vectors.take(rows)
         else:
-            self._index = _load(cache, vectors, rows) or _build(vectors, rows)
-            if cache is not None:
+            self._index, changed = _load(cache, vectors, rows)
+            if self._index is None:
+                self._index, changed = _build(vectors, rows), len(rows)
+            if cache is not None and changed > _UNSAVED * len(rows):
                 _save(self._index, cache)
 
     def scores(self, query: Floats) -> Floats:
@@ -181,18 +184,21 @@ def _build(vectors: VectorFile, rows: Rows) -> faiss.Index:
     return index
 
 
-def _load(cache: Path | None, vectors: VectorFile, rows: Rows) -> faiss.Index | None:
-    """The cached index brought up to date, or None where it has to be made again."""
+def _load(cache: Path | None, vectors: VectorFile, rows: Rows) -> tuple[faiss.Index | None, int]:
+    """The cached index brought up to date, or None where it has to be made again.
+
+    With it, how many rows that took.
+    """
     if cache is None or not cache.exists():
-        return None
+        return None, 0
     try:
         index = faiss.read_index(os.fspath(cache))
     except RuntimeError:
-        return None  # damaged: it is only a cache
+        return None, 0  # damaged: it is only a cache
     if not isinstance(index, faiss.IndexIVF) or index.d != vectors.dim:
-        return None
+        return None, 0
     if len(rows) > 2 * (index.nlist / 4) ** 2:
-        return None  # twice as many as it was trained for
+        return None, 0  # twice as many as it was trained for
     held = np.sort(_ids(index))
     gone = np.setdiff1d(held, rows, assume_unique=True)
     new = np.setdiff1d(rows, held, assume_unique=True)
@@ -200,7 +206,7 @@ def _load(cache: Path | None, vectors: VectorFile, rows: Rows) -> faiss.Index | 
         index.remove_ids(faiss.IDSelectorArray(gone))
     for block in vectors.blocks(new):
         index.add_with_ids(vectors.take(block), block)
-    return index
+    return index, len(gone) + len(new)
 
 
 def _ids(index: faiss.IndexIVF) -> Rows:
@@ -219,5 +225,7 @@ def _save(index: faiss.Index, cache: Path) -> None:
     try:
         faiss.write_index(index, os.fspath(temporary))
         temporary.replace(cache)
+    except (RuntimeError, OSError):
+        pass  # no space or no permission: the next one who opens the index makes it again
     finally:
         temporary.unlink(missing_ok=True)
