@@ -28,6 +28,7 @@ from codebyte.recall import COUNTED, MATCHED, REACH, Bytes, Floats, Ints, Recall
 WEIGHTS_NAME = "mixer.safetensors"
 NUM_FEATURES = 3 * len(COUNTED) + 5 * len(MATCHED) + 2
 _OWN = 3  # of the model's likeliest bytes that are candidates
+_EARLIER = np.tri(len(MATCHED) + _OWN, k=-1, dtype=bool)  # (k, k), the candidates before each
 _PRIOR = 0.4  # occurrences that the model's opinion counts as, beside those that were counted
 _LEAST, _MOST = -14.0, -1e-4  # bounds of a log p in nats
 _MOST_ODDS = -np.log(-_MOST)
@@ -109,18 +110,27 @@ def find_clues(recall: Recall, own: Floats, context: Bytes) -> Clues:
         context: (REACH + n - 1,), the bytes before the first place, and on to the last one.
     """
     found = recall.matches(context)
-    likely = np.argpartition(own, -_OWN, axis=1)[:, -_OWN:]
+    likely = _likeliest(own)
     candidates = np.concatenate([found.bytes.T, likely], axis=1).astype(np.int64)
     usable = np.concatenate([found.lengths.T > 0, np.ones(likely.shape, bool)], axis=1)
     same = candidates[:, :, None] == candidates[:, None, :]
-    earlier = np.tril(same, -1) & usable[:, None, :]
-    usable &= ~earlier.any(axis=2)
-    log_p = np.take_along_axis(own, candidates, axis=1)
+    usable &= ~(same & _EARLIER & usable[:, None, :]).any(axis=2)
+    log_p = own[np.arange(len(own))[:, None], candidates]
     counts = recall.counts(context, candidates)
     features = _features(
         log_p, *counts, found.lengths.T, candidates[:, :, None] == found.bytes.T[:, None]
     )
     return Clues(candidates, usable, log_p, features)
+
+
+def _likeliest(own: Floats) -> Ints:
+    """The likeliest bytes, (n, _OWN), the best first."""
+    own, rows = own.copy(), np.arange(len(own))
+    likely = np.empty((len(own), _OWN), np.int64)
+    for i in range(_OWN):
+        likely[:, i] = own.argmax(axis=1)
+        own[rows, likely[:, i]] = -np.inf
+    return likely
 
 
 def _features(
@@ -139,11 +149,12 @@ def _features(
         lengths: (n, m), of the matches.
         matched: (n, k, m), whether a match gives the candidate.
     """
-    bounded = np.clip(log_p, _LEAST, _MOST)
+    bounded = np.minimum(np.maximum(log_p, _LEAST), _MOST)
     p = np.exp(bounded)
     odds = (bounded - np.log1p(-p))[..., None]  # (n, k, 1)
     share = (followed + _PRIOR * p[..., None]) / (seen + _PRIOR)
-    counted = np.clip(np.log(share) - np.log1p(-np.minimum(share, 0.9999)), _LEAST, _MOST_ODDS)
+    counted = np.log(share) - np.log1p(-np.minimum(share, 0.9999))
+    counted = np.minimum(np.maximum(counted, _LEAST), _MOST_ODDS)
     counted -= np.minimum(odds, _MOST_ODDS)
     known = np.log1p(seen)
     long = (lengths / REACH).astype(np.float32)[:, None]  # (n, 1, m)

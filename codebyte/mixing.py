@@ -21,7 +21,7 @@ from codebyte.recall import REACH, Bytes, Floats, Recall
 from codebyte.vocab import NUM_BYTES
 
 CHUNK = 512  # bytes scored with the same weights and texts, and then learned
-RATE = 0.02  # of learning
+RATE = 0.1  # of learning
 _BLOCK, _MOST_BLOCKS = 2048, 32  # bytes of what is open around a caret that count as one file
 _NOW = "\0now"  # stands before the names that the recall gets from here
 

@@ -30,6 +30,8 @@ _COUNTER_BITS = 23  # of the number of a counter
 _HOPS = 8  # older places tried where the last one is hidden or gone
 _SLACK = 1 << 20  # bytes of removed files that are left lying
 _FACTOR = 0x5851F42D4C957F2D
+_MASK = (1 << 64) - 1
+_POWERS = [_FACTOR**i & _MASK for i in range(REACH)]
 _MIX = np.uint64(0x2545F4914F6CDD1D)
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 
@@ -176,6 +178,8 @@ class Recall:
         Args:
             context: (REACH + n - 1,), the bytes before the first place, and on to the last one.
         """
+        if len(context) == REACH:
+            return self._match(context)
         own = sliding_window_view(context, REACH)
         windows = sliding_window_view(self._text, REACH)
         places = np.zeros((len(MATCHED), len(own)), np.int64)
@@ -195,6 +199,25 @@ class Recall:
             lengths[i, at[good]] = same[good]
         return Matches(places, lengths, self._text[places])
 
+    def _match(self, context: Bytes) -> Matches:
+        """As `matches` at one place, where calls of NumPy would cost more than what they do."""
+        own, slots = context.tobytes()[::-1], _head_slots(context)
+        places, lengths = [0] * len(MATCHED), [0] * len(MATCHED)
+        for i, length in enumerate(MATCHED):
+            place = int(self._heads[i, slots[i][0]])
+            for _ in range(_HOPS):
+                if self._shown[place] or not place:
+                    break
+                place = int(self._older[i, place])
+            if not self._shown[place]:
+                continue
+            there = self._text[place - REACH : place].tobytes()[::-1]
+            same = next((j for j in range(REACH) if own[j] != there[j]), REACH)
+            if same >= length:
+                places[i], lengths[i] = place, same
+        found = np.array(places)[:, None]
+        return Matches(found, np.array(lengths)[:, None], self._text[found])
+
     def counts(self, context: Bytes, candidates: Ints) -> tuple[Floats, Floats]:
         """How often bytes followed the contexts of n places.
 
@@ -205,7 +228,7 @@ class Recall:
         Returns:
             (n, k, o) of each candidate, and (n, 1, o) of any byte.
         """
-        hashes = np.stack(context_hashes(context, COUNTED), axis=-1)[:, None]  # (n, 1, o)
+        hashes = np.array(context_hashes(context, COUNTED)).T[:, None]  # (n, 1, o)
         followed = self._counters[_counter(hashes, candidates[..., None])]
         return followed.astype(np.float32), self._counters[_counter(hashes)].astype(np.float32)
 
@@ -246,6 +269,8 @@ def context_hashes(context: Bytes, lengths: tuple[int, ...]) -> list[Hashes]:
         context: (REACH + n - 1,).
         lengths: at most REACH.
     """
+    if len(context) == REACH:
+        return _hashes_at_one(context, lengths)
     sums: dict[int, Hashes] = {1: context.astype(np.uint64) + np.uint64(1)}
 
     def last(length: int) -> Hashes:
@@ -253,11 +278,21 @@ def context_hashes(context: Bytes, lengths: tuple[int, ...]) -> list[Hashes]:
         if length not in sums:
             near = length // 2
             total = last(near).copy()
-            total[near:] += last(length - near)[:-near] * np.uint64(pow(_FACTOR, near, 1 << 64))
+            total[near:] += last(length - near)[:-near] * np.uint64(_POWERS[near])
             sums[length] = total
         return sums[length]
 
-    return [_mixed(last(n)[REACH - 1 :] + np.uint64(n * _FACTOR % (1 << 64))) for n in lengths]
+    return [_mixed(last(n)[REACH - 1 :] + np.uint64(n * _FACTOR & _MASK)) for n in lengths]
+
+
+def _hashes_at_one(context: Bytes, lengths: tuple[int, ...]) -> list[Hashes]:
+    """As `context_hashes` at one place, in Python's numbers."""
+    total, totals = 0, [0]
+    for byte, power in zip(context.tobytes()[::-1][: max(lengths)], _POWERS, strict=False):
+        total += (byte + 1) * power
+        totals.append(total)
+    wanted = [(totals[n] + n * _FACTOR) & _MASK for n in lengths]
+    return list(_mixed(np.array(wanted, np.uint64))[:, None])
 
 
 def _mixed(hashes: Hashes) -> Hashes:

@@ -7,12 +7,18 @@ import math
 import time
 from collections.abc import Generator
 from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
 
 from codebyte.config import SamplingParams
 from codebyte.decoder import Cancel, Decoder
 from codebyte.errors import InputError
 from codebyte.fim import fim_prompt, path_header
 from codebyte.megabyte import Megabyte
+from codebyte.mixing import Mixer
+from codebyte.recall import REACH
 from codebyte.sampling import Sampler, whole_characters
 from codebyte.tasks.caret import caret_between, fit
 from codebyte.tasks.draft import Completion, Piece, plain, shaped
@@ -29,11 +35,17 @@ class Completer:
     """Completes for one user: the next prompt costs only what differs from the last one.
 
     Not for several threads at a time. A new request ends one that is still streaming.
+
+    Args:
+        model: any Megabyte.
+        mixer: knows the repository that is worked in; it is told what is open. None: the model
+            alone.
     """
 
-    def __init__(self, model: Megabyte) -> None:
+    def __init__(self, model: Megabyte, mixer: Mixer | None = None) -> None:
         self._context = model.config.context
         self._decoder = Decoder(model)
+        self._mixer = mixer
 
     def complete(
         self,
@@ -106,7 +118,11 @@ class Completer:
         cached = self._decoder.cached
         characters = _is_utf8(prefix)
         choose = Sampler(sampling, characters=characters)
-        steps = self._decoder.decode(choose, most if whole else 0, cancel=clock)
+        change = None
+        if self._mixer is not None:
+            self._mixer.stand_in(path, prefix, suffix)
+            change = partial(_mixed, self._mixer, prefix[-REACH:])
+        steps = self._decoder.decode(choose, most if whole else 0, cancel=clock, change=change)
         if raw:
             pieces = plain(steps, stop=sampling.stop, characters=characters)
         else:
@@ -135,6 +151,12 @@ class Completer:
         taken = 1 + ahead + (len(path_header(header)) if header else 0) + _SENTINELS
         suffix = suffix if suffix.strip() else b""
         return fim_prompt(*fit(prefix, suffix, max(0, self._context - taken)), header)
+
+
+def _mixed(
+    mixer: Mixer, before: bytes, logits: NDArray[np.float32], output: bytes
+) -> NDArray[np.float32]:
+    return mixer.logits(logits, before + output[-REACH:])
 
 
 class _Clock:
