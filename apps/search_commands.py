@@ -52,7 +52,7 @@ def index(
         typer.Argument(
             metavar="[REPO...]",
             help="Working copies, bare repositories, plain folders, https or ssh URLs; "
-            "the folder one is in if none is given.",
+            "the working copy or folder one is in if none is given.",
             show_default=False,
         ),
     ] = None,
@@ -82,7 +82,7 @@ def index(
         return
     if watch and revision is not None:
         raise typer.BadParameter("--watch follows the disk, which has no --revision")
-    named = sources or ["."]
+    named = sources or [str(_root() or ".")]
     place = folder or default_folder()
     embedder = None if words_only else _embedder(checkpoint)
     failed: list[CodebyteError] = []
@@ -183,13 +183,20 @@ def status(folder: IndexFolder = None, as_json: Json = False) -> None:
 
 def default_folder() -> Path:
     """`.codebyte/index` of the working copy that one is in, else one in the user's data folder."""
-    here = Path.cwd()
-    for parent in (here, *here.parents):
-        if (parent / ".codebyte").is_dir() or (parent / ".git").exists():
-            return parent / ".codebyte" / "index"
+    if (root := _root()) is not None:
+        return root / ".codebyte" / "index"
     from platformdirs import user_data_path
 
     return user_data_path("codebyte") / "index"
+
+
+def _root() -> Path | None:
+    """The working copy that one is in, or the folder above that has an index."""
+    here = Path.cwd()
+    marks = (".codebyte/index", ".git")
+    return next(
+        (it for it in (here, *here.parents) if any((it / mark).exists() for mark in marks)), None
+    )
 
 
 def _opened(folder: Path | None, mode: str, checkpoint: str | None) -> "CodeIndex":

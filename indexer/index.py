@@ -411,9 +411,9 @@ class CodeIndex:
     def _at(self, path: str, line: int) -> Entry:
         found = self._store.rows(
             "SELECT documents.id FROM documents JOIN files ON files.id = file"
-            " JOIN chunks ON chunks.id = chunk WHERE files.path = ? AND start_line <= ?"
-            " ORDER BY end_line < ?, start_line DESC LIMIT 1",
-            (path, line, line),
+            " JOIN chunks ON chunks.id = chunk WHERE files.path = ? AND end_line >= ?"
+            " ORDER BY start_line LIMIT 1",
+            (path, line),
         )
         if not found:
             raise InputError(f"{path} is not in the index, or has nothing to find at line {line}")

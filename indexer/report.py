@@ -111,7 +111,9 @@ def _stale(
     left_out = {oid for (oid, _), (_, reason) in known.items() if reason is not None}
     now = {path: oid for path, oid in listing.files.items() if oid not in left_out}
     changed = len({path for path, _ in now.items() ^ held.items()})
-    return f"stale: {changed:,} files have changed" if changed else "up to date"
+    if not changed:
+        return "up to date"
+    return f"stale: {changed:,} files have changed" if changed > 1 else "stale: 1 file has changed"
 
 
 def _ago(then: float) -> str:
