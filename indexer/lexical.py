@@ -208,7 +208,7 @@ class LexicalIndex:
         """
         remedy = "build the index again with `codebyte index`"
         try:
-            with np.load(file, allow_pickle=False) as arrays:
+            with Path(file).open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
                 if (version := int(arrays["version"][0])) != VERSION:
                     raise StaleIndexError(
                         f"{file} has version {version} where {VERSION} is read: {remedy}"

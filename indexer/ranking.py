@@ -27,6 +27,7 @@ Found = tuple[NDArray[np.int64], NDArray[np.float32]]  # ids and scores, in any 
 
 POOL = 200  # best candidates of each kind that are looked at
 MEANING = {"sentence": 0.5, "symbol": 0.2}  # weight of vectors in the mixture
+_MOST_TIED = 4  # times POOL candidates are looked at where the last of them are equal
 _FELT = 0.35  # share of the best score from which a kind of match is named
 
 _EXAMPLE = re.compile(
@@ -49,6 +50,8 @@ class Metadata(Protocol):
     def kind(self) -> str: ...
     @property
     def repo(self) -> str: ...
+    @property
+    def start_line(self) -> int: ...
     @property
     def fingerprint(self) -> int | str | None: ...
 
@@ -123,7 +126,13 @@ def rank(
     scores = _apply(query, fused, about, rules)
     results: list[Ranked] = []
     first: dict[object, int] = {}
-    for place in np.lexsort((pool, -scores)):
+
+    def order(place: int) -> tuple[float, str, str, int, int]:
+        """Best first, then by place: ids depend on what was indexed when."""
+        it = about[place]
+        return -scores[place], it.repo, it.path, it.start_line, int(pool[place])
+
+    for place in sorted(range(len(pool)), key=order):
         number, print_ = int(pool[place]), about[place].fingerprint
         if rules.fold and print_ is not None and (key := (print_, about[place].symbol)) in first:
             kept = first[key]
@@ -139,11 +148,15 @@ def rank(
 
 
 def _pool(found: Sequence[Found], most: int) -> NDArray[np.int64]:
-    """The ids of the best candidates of each kind, each once."""
+    """The ids of the best candidates of each kind, each once; with those that equal the last."""
     best = [np.empty(0, np.int64)]
     for ids, scores in found:
         if len(ids) > most:
-            ids = ids[np.argpartition(-scores, most)[:most]]
+            last = np.partition(scores, len(scores) - most)[len(scores) - most]
+            enough = ids[scores >= last]
+            ids = (
+                enough if len(enough) <= _MOST_TIED * most else np.sort(enough)[: _MOST_TIED * most]
+            )
         best.append(ids)
     return np.unique(np.concatenate(best))
 
@@ -202,7 +215,7 @@ def _apply(
             scores[i] *= rules.again**depth
     for i, it in enumerate(about):
         scores[i] *= _factor(it, rules)
-    return scores
+    return np.round(scores, 6)  # what differs by less is equal: sums depend on their order
 
 
 @lru_cache(1 << 16)
