@@ -225,7 +225,7 @@ def _nothing() -> Iterator[None]:
 
 @contextmanager
 def _endable() -> Iterator[None]:
-    """Takes a request to end (SIGTERM, as of a CI's time limit) like Ctrl-C: what is done counts."""
+    """Takes a request to end (SIGTERM) like Ctrl-C: what is done counts."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -46,6 +46,10 @@ _KIN = {
     "css": {"css", "html", "shell"},
     "php": {"php", "html", "javascript", "css", "java", "c"},
 }
+_OWN = {
+    language: re.compile(rb"\s*(?:" + b"|".join(_LOOKS[name] for name in sorted(kin)) + b")")
+    for language, kin in _KIN.items()
+}
 _BLOCK = 24  # lines
 _LEAST_LINES = 8  # that look foreign in a block
 _INVISIBLE = re.compile(
@@ -62,35 +66,30 @@ def find_misplaced(data: bytes, language: str) -> Iterator[Region]:
 
 
 def _foreign_blocks(data: bytes, language: str) -> Iterator[Region]:
-    """Yields blocks of lines that look like another language and not like the file's own."""
-    lines = data.split(b"\n")
-    ends = [0]
-    for line in lines:
-        ends.append(ends[-1] + len(line) + 1)
+    """Yields the block of lines that looks most like another language and not like the file's."""
+    lines = [line[:200] for line in data.split(b"\n")]
     kin = _KIN[language]
-    own = [any(_LOOK[name].match(line[:200]) for name in kin) for line in lines]
-    best: dict[str, tuple[int, int, int]] = {}  # language -> lines, first and last of the block
-    for name in _LOOK.keys() - kin:
-        votes = [
-            not mine and _LOOK[name].match(line[:200]) is not None
-            for line, mine in zip(lines, own, strict=True)
-        ]
-        for first in range(0, len(lines), _BLOCK // 2):
-            block = slice(first, first + _BLOCK)
-            foreign, native = sum(votes[block]), sum(own[block])
-            if foreign >= _LEAST_LINES and native <= foreign // 8:
-                known = best.get(name)
-                if known is None or foreign > known[0]:
-                    best[name] = (foreign, first, min(first + _BLOCK, len(lines)))
-    if not best:
+    own = [_OWN[language].match(line) is not None for line in lines]
+    found = []
+    for first in range(0, len(lines), _BLOCK // 2):
+        block = lines[first : first + _BLOCK]
+        native = sum(own[first : first + _BLOCK])
+        filled = sum(line.strip() != b"" for line in block)
+        if filled < _LEAST_LINES or native > filled // 8:  # nearly every block of nearly all files
+            continue
+        for name in _LOOK.keys() - kin:
+            foreign = sum(_LOOK[name].match(line) is not None for line in block)
+            if foreign >= max(_LEAST_LINES, 8 * native):
+                found.append((foreign, name, first, len(block), filled))
+    if not found:
         return
-    name, (count, first, last) = max(best.items(), key=lambda item: (item[1][0], item[0]))
-    whole = last - first >= len([line for line in lines if line.strip()]) * 0.6
-    share = count / max(1, sum(bool(line.strip()) for line in lines[first:last]))
-    suspicion = min(0.9, 0.2 + 0.6 * share + 0.1 * whole)
-    reason = f"{count} of {last - first} lines look like {name}, none or few like {language}"
+    count, name, first, length, filled = max(found)
+    whole = filled >= 0.6 * sum(line.strip() != b"" for line in lines)
+    suspicion = min(0.9, 0.2 + 0.6 * count / filled + 0.1 * whole)
+    reason = f"{count} of {length} lines look like {name}, none or few like {language}"
     message = f"looks like {name} in a file that its name says is {language}"
-    yield Region(OTHER, ends[first], min(ends[last] - 1, len(data)), suspicion, message, (reason,))
+    ends = [0, *(match.end() for match in re.finditer(rb"\n", data)), len(data) + 1]
+    yield Region(OTHER, ends[first], ends[first + length] - 1, suspicion, message, (reason,))
 
 
 def _invisible(data: bytes) -> Iterator[Region]:

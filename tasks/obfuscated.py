@@ -46,6 +46,8 @@ _HEX_NAME = re.compile(rb"\b_0x[0-9a-f]{3,8}\b")
 _MANY_HEX_NAMES = 8
 _WINDOW = 512  # bytes
 _LEAST_MINIFIED = 400  # bytes
+_MOST_LINE_ENDS = 3  # in a window; what people write has a dozen
+_LEAST_LINE = 120  # bytes of the longest line, else nothing in a file is minified
 _SPACE, _MARK = np.zeros(256, bool), np.zeros(256, bool)
 _SPACE[[9, 10, 13, 32]] = True
 _MARK[list(b"{}()[];,=.:?&|!+<>\"'")] = True
@@ -73,7 +75,11 @@ def _minified(data: bytes) -> Iterator[Region]:
         return
     array = np.frombuffer(data, np.uint8)
     window = min(_WINDOW, len(data))
+    lengths = np.diff(np.flatnonzero(array == 10), prepend=-1, append=len(array))
+    if int(lengths.max()) < _LEAST_LINE:
+        return
     dense = _share(_SPACE[array], window) < 0.09
+    dense &= _share(array == 10, window) <= _MOST_LINE_ENDS / window
     dense &= _share(_MARK[array], window) > 0.13
     dense &= _share(_STRUCTURE[array], window) > 0.07
     edges = np.flatnonzero(np.diff(dense.astype(np.int8), prepend=0, append=0))

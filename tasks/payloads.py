@@ -29,6 +29,7 @@ _NOISE_BITS = 5.2  # bits per byte of the window from which it is no text
 _REPETITION_BITS = 0.08
 _LEAST_REPETITION = 8192  # bytes
 # What is everyday in files of such a kind: rule -> factor of the suspicion.
+_IN_PROSE = {ENCODED: 0.5, NUMBERS: 0.5, MINIFIED: 0.5, UNLIKE: 0.5, PACKED: 0.7, SECRET: 0.6}
 _IN_DATA = {ENCODED: 0.5, NUMBERS: 0.5, MINIFIED: 0.5, UNLIKE: 0.5, PACKED: 0.9}
 _IN_TESTS = {ENCODED: 0.85, NUMBERS: 0.8, SECRET: 0.7, OTHER: 0.6}
 _IN_SAMPLES = {ENCODED: 0.6, NUMBERS: 0.6, SECRET: 0.8, OTHER: 0.5, MINIFIED: 0.7}
@@ -85,7 +86,9 @@ def _is_binary(data: bytes) -> bool:
 def _weighed(regions: list[Region], path: str, language: str | None) -> list[Region]:
     """Lowers suspicions by what is everyday in such a file."""
     factors = [_BY_REASON.get(skip_path(path) or "", {})]
-    if language is None or language in _PROSE:
+    if language in _PROSE:
+        factors.append(_IN_PROSE)
+    if language is None:
         factors.append(_IN_DATA)
     if is_test(path):
         factors.append(_IN_TESTS)
