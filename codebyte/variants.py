@@ -1,0 +1,169 @@
+"""Other uses of the same levels: from one text to another, and through a narrow code and back.
+
+    Seq2Seq       source -> encoder -> memory, which the decoder's trunk has before its own patches
+    Autoencoder   patch of bytes -> a few numbers -> the patch again
+
+Conditional generation without an encoder needs no class of its own: what is given goes first, as in
+every prompt, and `Megabyte.loss(ids, mask)` leaves it out of the loss.
+
+Axes: b batch, t ids, k patches, p bytes in a patch, d width, g width of the trunk, z numbers in a
+code, v vocabulary.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from codebyte.config import LevelConfig, ModelConfig, SamplingParams
+from codebyte.decode import generate
+from codebyte.errors import ConfigError
+from codebyte.hierarchy import ContextState, ContextWiring
+from codebyte.layers import KVCache, Stack, Tail, norm
+from codebyte.megabyte import Megabyte
+from codebyte.vocab import EOT
+
+
+class Seq2Seq(nn.Module):
+    """Writes a target for a source that it has read whole: documentation to code, bug to fix."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Makes a model with random weights.
+
+        Args:
+            config: of encoder and decoder alike: wiring "context", two levels.
+
+        Raises:
+            ConfigError: for another wiring or number of levels.
+        """
+        super().__init__()
+        if config.wiring != "context" or len(config.levels) != 2:
+            raise ConfigError(
+                f"wiring {config.wiring!r} with {len(config.levels)} levels cannot hold a memory; "
+                "it takes wiring 'context' and 2 levels"
+            )
+        self.config = config
+        self.encoder = ContextWiring(config)
+        self.encoder.levels.decoder = Stack(config.levels[0], 0)  # what it reads it never spells
+        del self.encoder.head
+        self.to_memory = nn.Linear(config.levels[1].dim, config.levels[1].dim, bias=False)
+        self.decoder = Megabyte(config)
+        self._trunk = _WithMemory(config.levels[1])
+        assert isinstance(self.decoder.wiring, ContextWiring)
+        above = self.decoder.wiring.levels.above
+        assert above is not None
+        self._trunk.blocks = above.decoder.blocks
+        above.decoder = self._trunk
+
+    def memory(self, source: Tensor) -> Tensor:
+        """What is kept of a source: (b, t) ids -> (b, k, g), a state for each patch."""
+        ended = F.pad(source.long(), (0, 1), value=EOT)  # so that its last patch is finished too
+        return self.to_memory(norm(self.encoder.patch_states(ended)))
+
+    def loss(self, source: Tensor, target: Tensor) -> Tensor:
+        """Mean surprise of the target's ids in nats, PAD left out.
+
+        Args:
+            source: (b, s), padded with PAD.
+            target: (b, t), each row ended by EOT and padded with PAD.
+        """
+        with self._trunk.remembering(self.memory(source)):
+            return self.decoder.loss(target)
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        """Logits of the target's ids and the one after: (b, s), (b, t) -> (b, t + 1, v)."""
+        with self._trunk.remembering(self.memory(source)):
+            return self.decoder(target)
+
+    @torch.inference_mode()
+    def init_state(self, source: Tensor) -> ContextState:
+        """The decoder's state before the first byte of the target."""
+        with self._trunk.remembering(self.memory(source)):
+            state = self.decoder.init_state(source.shape[0])
+        assert isinstance(state, ContextState)
+        return state
+
+    def generate(self, source: bytes, params: SamplingParams) -> Iterator[bytes]:
+        """Gives the target for a source, bytes as they come."""
+        state = self.init_state(torch.tensor([list(source)], dtype=torch.int64))
+        yield from generate(self.decoder, b"", params, state=state)
+
+
+class _WithMemory(Stack):
+    """The trunk's blocks, with places before the first that are a memory's."""
+
+    def __init__(self, config: LevelConfig) -> None:
+        super().__init__(config, layers=0)
+        self._memory: Tensor | None = None
+
+    @contextmanager
+    def remembering(self, memory: Tensor) -> Iterator[None]:
+        self._memory = memory
+        try:
+            yield
+        finally:
+            self._memory = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, n, g) -> (b, n, g)."""
+        if self._memory is None:
+            return super().forward(x)
+        return super().forward(torch.cat([self._memory, x], dim=1))[:, self._memory.shape[1] :]
+
+    def init_cache(self, batch: int) -> list[KVCache | Tail]:
+        """Gives the caches of a sequence that holds the memory only."""
+        caches = super().init_cache(batch)
+        if self._memory is not None:
+            self.step(self._memory, caches, torch.arange(batch))
+        return caches
+
+
+class Autoencoder(nn.Module):
+    """Squeezes every patch of bytes into a few numbers from which it can be written again."""
+
+    def __init__(self, config: LevelConfig, code: int, vocab_size: int = 256) -> None:
+        """Makes a model with random weights.
+
+        Args:
+            config: of the blocks on either side; `patch_size` bytes make a code.
+            code: numbers in a code, z.
+            vocab_size: ids, from 0.
+        """
+        super().__init__()
+        if code < 1:
+            raise ConfigError(f"code {code} must be at least 1 number")
+        self.patch_size = config.patch_size
+        self.embed = nn.Embedding(vocab_size, config.dim)
+        self.encoder = Stack(config, config.layers)
+        self.to_code = nn.Linear(config.patch_size * config.dim, code)
+        self.from_code = nn.Linear(code, config.patch_size * config.dim)
+        self.decoder = Stack(config, config.layers)
+        self.head = nn.Linear(config.dim, vocab_size, bias=False)
+        for block in [*self.encoder.blocks, *self.decoder.blocks]:
+            nn.init.zeros_(block.feed_forward.down.weight)  # type: ignore[union-attr, arg-type]
+
+    def encode(self, ids: Tensor) -> Tensor:
+        """(b, k p) ids -> (b, k, z) codes, each from -1 to 1."""
+        patches = rearrange(ids, "b (k p) -> (b k) p", p=self.patch_size)
+        states = self.encoder(self.embed(patches.long()))
+        codes = torch.tanh(self.to_code(rearrange(norm(states), "r p d -> r (p d)")))
+        return rearrange(codes, "(b k) z -> b k z", b=ids.shape[0])
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """(b, k, z) codes -> (b, k p, v) logits of the bytes."""
+        places = rearrange(self.from_code(codes), "b k (p d) -> (b k) p d", p=self.patch_size)
+        logits = self.head(norm(self.decoder(places)))
+        return rearrange(logits, "(b k) p v -> b (k p) v", b=codes.shape[0])
+
+    def loss(self, ids: Tensor) -> Tensor:
+        """Mean surprise of the bytes given their patch's code, in nats."""
+        logits = self.decode(self.encode(ids))
+        return F.cross_entropy(logits.flatten(0, 1), ids.long().flatten())
+
+    @torch.inference_mode()
+    def reconstruct(self, ids: Tensor) -> Tensor:
+        """(b, k p) ids -> (b, k p), the likeliest bytes given the codes alone."""
+        return self.decode(self.encode(ids)).argmax(dim=-1)

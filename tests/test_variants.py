@@ -1,0 +1,97 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from codebyte.config import PRESETS, LevelConfig, SamplingParams
+from codebyte.errors import ConfigError
+from codebyte.variants import Autoencoder, Seq2Seq
+from codebyte.vocab import EOT
+
+
+@pytest.fixture
+def seq2seq() -> Seq2Seq:
+    torch.manual_seed(1)
+    model = Seq2Seq(PRESETS["tiny"])
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 0.1 * torch.randn_like(weight)
+    return model.eval()
+
+
+def ids(text: bytes) -> torch.Tensor:
+    return torch.tensor([list(text)])
+
+
+def test_every_target_byte_sees_the_whole_source_and_no_later_target_byte(seq2seq: Seq2Seq) -> None:
+    before = seq2seq(ids(b"one source"), ids(b"a target"))
+    other_source = seq2seq(ids(b"one sourcf"), ids(b"a target"))
+    assert (other_source - before).abs().amax(dim=-1).min() > 1e-5
+    other_target = seq2seq(ids(b"one source"), ids(b"a tarXet"))
+    torch.testing.assert_close(other_target[:, :6], before[:, :6], rtol=0, atol=1e-5)
+    assert (other_target - before)[:, 6].abs().max() > 1e-4
+
+
+def test_a_target_fed_byte_by_byte_has_the_logits_of_the_whole(seq2seq: Seq2Seq) -> None:
+    source, target = ids(b"def f(x): return x"), ids(b"the same, again")
+    whole = seq2seq(source, target)
+    state = seq2seq.init_state(source)
+    torch.testing.assert_close(state.logits, whole[:, 0], rtol=0, atol=1e-4)
+    with torch.inference_mode():
+        for i in range(target.shape[1]):
+            found = seq2seq.decoder.step(target[:, i : i + 1], state)
+            torch.testing.assert_close(found[:, 0], whole[:, i + 1], rtol=0, atol=1e-4)
+
+
+def test_every_weight_that_bears_on_the_target_is_trained(seq2seq: Seq2Seq) -> None:
+    seq2seq.train().loss(ids(b"some longer source"), ids(b"some longer target")).backward()
+    without = {name for name, p in seq2seq.named_parameters() if p.grad is None}
+    # what the encoder's trunk would give back to its bytes
+    assert without == {"encoder.levels.from_patch.weight", "encoder.levels.place.weight"}
+
+
+def test_it_learns_to_answer_by_the_source() -> None:
+    torch.manual_seed(1)
+    model = Seq2Seq(replace(PRESETS["tiny"], matches=()))
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    pairs = {b"sun": b"warm", b"ice": b"cold", b"sea": b"wet!"}
+    source = torch.cat([ids(text) for text in pairs])
+    target = torch.cat([torch.tensor([[*text, EOT]]) for text in pairs.values()])
+    for _ in range(60):
+        optimizer.zero_grad()
+        model.loss(source, target).backward()
+        optimizer.step()
+    written = {
+        text: b"".join(model.generate(text, SamplingParams(max_new_bytes=8))) for text in pairs
+    }
+    assert written == pairs
+
+
+def test_seq2seq_needs_two_levels_of_the_context_wiring() -> None:
+    with pytest.raises(ConfigError, match="with 1 levels cannot hold a memory"):
+        Seq2Seq(replace(PRESETS["tiny"], levels=PRESETS["tiny"].levels[1:]))
+
+
+def test_a_code_depends_on_its_own_patch_alone_and_the_bytes_on_their_code_alone() -> None:
+    torch.manual_seed(1)
+    model = Autoencoder(LevelConfig(dim=32, head_dim=16, layers=1, patch_size=4), code=8).eval()
+    first, second = ids(b"abcdefgh"), ids(b"abcdefgX")
+    codes, others = model.encode(first), model.encode(second)
+    torch.testing.assert_close(codes[:, 0], others[:, 0], rtol=0, atol=1e-6)
+    assert (codes[:, 1] - others[:, 1]).abs().max() > 1e-4
+    logits = model.decode(codes)
+    torch.testing.assert_close(model.decode(codes[:, 1:]), logits[:, 4:], rtol=0, atol=1e-5)
+
+
+def test_an_autoencoder_learns_to_write_its_patches_again() -> None:
+    torch.manual_seed(1)
+    model = Autoencoder(LevelConfig(dim=32, head_dim=16, layers=1, patch_size=4), code=8)
+    text = torch.randint(97, 105, (32, 16), generator=torch.Generator().manual_seed(1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        model.loss(text).backward()
+        optimizer.step()
+    assert (model.eval().reconstruct(text) == text).float().mean() > 0.9
+    with pytest.raises(ConfigError, match="code 0 must be at least 1"):
+        Autoencoder(LevelConfig(), code=0)
