@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
@@ -97,7 +98,13 @@ def create_api(session: Session) -> FastAPI:
     @app.api_route("/v1/{rest:path}", methods=_METHODS, include_in_schema=False)
     async def unknown(rest: str, request: Request) -> Response:
         # The page, mounted at /, would answer in a shape of its own.
-        raise HTTPException(404, f"there is no {request.method} /v1/{rest} here: see /docs")
+        asked = f"{request.method} /v1/{rest}"
+        matches = [it for it in app.routes if isinstance(it, APIRoute) and it.endpoint != unknown]
+        known = [it for it in matches if it.path_regex.match(request.url.path)]
+        if known:
+            allowed = {"Allow": ", ".join(sorted(set().union(*(it.methods for it in known))))}
+            raise HTTPException(405, f"{asked} is not allowed: see /docs", headers=allowed)
+        raise HTTPException(404, f"there is no {asked} here: see /docs")
 
     return app
 

@@ -122,7 +122,7 @@ class _Filling:
             replaces=False,
             cancel=running.cancel,
         )
-        lines = _Lines(asked.n_indent or 0)
+        lines = IndentedLines(asked.n_indent or 0)
         with closing(running.follow(items, len(prefix) + len(suffix))) as found:
             for item in found:
                 self.first = self.first or time.perf_counter()
@@ -187,7 +187,7 @@ class _Filling:
         return _picked(body, self.asked.response_fields)
 
 
-class _Lines:
+class IndentedLines:
     """Holds back what may be the indentation of a line that is indented too little."""
 
     def __init__(self, indent: int) -> None:

@@ -14,12 +14,12 @@ Without them, items are given to editors that do not know inline completions.
 import asyncio
 import re
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import attrs
 from lsprotocol import types as lsp
 from pygls.lsp.server import LanguageServer
 
@@ -87,7 +87,7 @@ class CodebyteServer(LanguageServer):
         super().__init__("codebyte", codebyte.__version__)
         self.options = Options()
         self._load = load
-        self._loading: "asyncio.Future[Session] | None" = None
+        self._loading: asyncio.Future[Session] | None = None
         self._scans: dict[str, _Scanned] = {}
         self._newest: dict[str, threading.Event] = {}  # cancel flags of scans by document
         self._scanning = threading.Lock()
@@ -132,10 +132,8 @@ class CodebyteServer(LanguageServer):
         )
 
         def last() -> Completion | None:
-            found = None
-            for found in items:
-                pass
-            return found if isinstance(found, Completion) else None
+            found = deque(items, maxlen=1)
+            return found[0] if found and isinstance(found[0], Completion) else None
 
         done = await _cancellable(last, cancel)
         return None if done is None or not done.text else (done, places, at)
@@ -167,36 +165,16 @@ class CodebyteServer(LanguageServer):
         self._scans[uri] = _Scanned(report, places)
         self.text_document_publish_diagnostics(
             lsp.PublishDiagnosticsParams(
-                uri, [_diagnostic(finding, places) for finding in report.findings], version
+                uri, [diagnostic(finding, places) for finding in report.findings], version
             )
         )
 
     def repairs(self, uri: str, wanted: lsp.Range) -> list[lsp.CodeAction]:
-        """Quick fixes for what was found in a range, where the text there is still the same."""
+        """Quick fixes for what was found in a range."""
         scanned = self._scans.get(uri)
         if scanned is None:
             return []
-        now = self.places(uri)
-        actions = []
-        for finding in scanned.report.findings:
-            problem = _diagnostic(finding, scanned.places)
-            repair = finding.repair
-            if repair is None or now.data != scanned.places.data:
-                continue
-            if _apart(problem.range, wanted):
-                continue
-            text = repair.replacement.decode("utf-8", "replace")
-            edit = lsp.TextEdit(now.range(repair.start, repair.end), text)
-            old = now.data[repair.start : repair.end].decode("utf-8", "replace")
-            actions.append(
-                lsp.CodeAction(
-                    f"codebyte: write {_short(text)} for {_short(old)}",
-                    kind=_REPAIR,
-                    diagnostics=[problem],
-                    edit=lsp.WorkspaceEdit(changes={uri: [edit]}),
-                )
-            )
-        return actions
+        return repairs(scanned.report.findings, scanned.places, self.places(uri), uri, wanted)
 
     def forget(self, uri: str) -> None:
         """Drops what is known of a document that was closed."""
@@ -241,11 +219,10 @@ def create_server(load: "Callable[[], Session]") -> CodebyteServer:
 
     @server.feature(lsp.TEXT_DOCUMENT_COMPLETION)
     async def items(params: lsp.CompletionParams) -> lsp.CompletionList:
-        nothing = lsp.CompletionList(is_incomplete=True, items=[])
-        if not server.options.items:
-            return nothing
-        found = await server.complete(params.text_document.uri, params.position)
-        return nothing if found is None else attrs.evolve(nothing, items=[_item(*found)])
+        found = None
+        if server.options.items:
+            found = await server.complete(params.text_document.uri, params.position)
+        return lsp.CompletionList(is_incomplete=True, items=[_item(*found)] if found else [])
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_OPEN)
     async def opened(params: lsp.DidOpenTextDocumentParams) -> None:
@@ -298,7 +275,39 @@ def _item(done: "Completion", places: Positions, at: int) -> lsp.CompletionItem:
     )
 
 
-def _diagnostic(finding: "Finding", places: Positions) -> lsp.Diagnostic:
+def repairs(
+    findings: "Sequence[Finding]", then: Positions, now: Positions, uri: str, wanted: lsp.Range
+) -> list[lsp.CodeAction]:
+    """Quick fixes for findings in a range; none once the text is not the one scanned.
+
+    Args:
+        findings: of the scan.
+        then: the text that was scanned.
+        now: the text as it is.
+        uri: of the document.
+        wanted: where fixes are asked for.
+    """
+    actions = []
+    for finding in findings if now.data == then.data else ():
+        problem, repair = diagnostic(finding, then), finding.repair
+        if repair is None or _apart(problem.range, wanted):
+            continue
+        text = repair.replacement.decode("utf-8", "replace")
+        old = now.data[repair.start : repair.end].decode("utf-8", "replace")
+        edit = lsp.TextEdit(now.range(repair.start, repair.end), text)
+        actions.append(
+            lsp.CodeAction(
+                f"codebyte: write {_short(text)} for {_short(old)}",
+                kind=_REPAIR,
+                diagnostics=[problem],
+                edit=lsp.WorkspaceEdit(changes={uri: [edit]}),
+            )
+        )
+    return actions
+
+
+def diagnostic(finding: "Finding", places: Positions) -> lsp.Diagnostic:
+    """A finding as editors show it."""
     start = places.line_start(finding.line)
     message = finding.message
     if finding.repair is not None:

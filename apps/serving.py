@@ -62,7 +62,7 @@ class Running:
         try:
             async with watched(self._request.receive, self.cancel):
                 found = await run_sync(function)
-            self._finished = True
+                self._finished = not self.cancel.is_set()
             return found
         except BaseException:
             self._meter.outcome = "failed"
@@ -90,7 +90,7 @@ class Running:
             async with aclosing(values):
                 async for value in values:
                     yield value
-            self._finished = True
+            self._finished = not self.cancel.is_set()
         except Exception:
             self._meter.outcome = "failed"
             raise

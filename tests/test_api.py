@@ -2,18 +2,14 @@
 
 import json
 import math
-import socket
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import openai
 import pytest
-import uvicorn
-from starlette.types import ASGIApp
+from served import serving
 from taught import AFTER, BEFORE, ENDLESS, HALF, HOLE, REST, TEXT, taught_checkpoint
 
 from codebyte.apps.api import create_api
@@ -22,20 +18,6 @@ from codebyte.apps.session import Session
 from codebyte.scoring import surprisal
 
 TOKEN = "a-token-of-some-length"
-
-
-@contextmanager
-def serving(app: ASGIApp) -> Iterator[str]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
 
 
 @pytest.fixture(scope="module")
