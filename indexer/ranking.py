@@ -9,7 +9,7 @@ lifted, tests, examples and generated code come below the rest, copies are folde
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Literal, Protocol
@@ -62,21 +62,26 @@ class Rules:
 
     definition: float = 1.0  # added where the query names just what is defined
     mention: float = 0.3  # added where a name in a sentence is defined
-    stem: float = 0.3  # added where the query says the file's name
-    folder: float = 0.1  # added where it says the folder's
+    stem: float = 0.8  # share of the score added where the query says the file's name
+    folder: float = 0.2  # the same for the folder's
     coherence: float = 0.2  # added to the best chunk of the file with most good chunks
-    again: float = 1.0  # factor of each further chunk of a file
-    tests: float = 0.5  # factors, by path
+    again: float = 0.6  # factor of each further chunk of a file
+    tests: float = 0.3  # factors, by path
     examples: float = 0.5
     made: float = 0.5  # generated or vendored
     door: float = 0.7  # files that only pass names on
-    prose: float = 0.7  # sections of documents
+    prose: float = 0.3  # sections of documents
     fold: bool = True  # of equal chunks only the first is shown
 
+    def without_paths(self) -> "Rules":
+        """The same rules, for which all paths are equally good."""
+        return replace(self, tests=1.0, examples=1.0, made=1.0, door=1.0, prose=1.0)
+
     @classmethod
-    def without_paths(cls) -> "Rules":
-        """Rules for which all paths are equal."""
-        return cls(tests=1.0, examples=1.0, made=1.0, door=1.0, prose=1.0)
+    def of_documents(cls) -> "Rules":
+        """For pieces of code that each stand for themselves, whatever their path."""
+        separate = cls(stem=0.15, folder=0.1, coherence=0.0, again=1.0, fold=False)
+        return separate.without_paths()
 
 
 @dataclass(frozen=True, slots=True)
