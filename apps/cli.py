@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 import codebyte
+from codebyte.apps.adapt_commands import adapt
+from codebyte.apps.doctor_commands import bench, doctor
 from codebyte.apps.options import Checkpoint, Json, bounded, print_json, read
 from codebyte.apps.scan_commands import scan
 from codebyte.apps.score_commands import score
@@ -150,6 +152,7 @@ def web(
 
 
 app.command()(score)
+app.command()(adapt)
 app.command()(scan)
 app.command()(index)
 app.command()(search)
@@ -158,6 +161,8 @@ app.command()(status)
 app.command()(serve)
 app.command()(lsp)
 app.command()(mcp)
+app.command()(bench)
+app.command()(doctor)
 
 
 def _split_at(place: str) -> tuple[str, bytes, bytes]:
