@@ -10,15 +10,16 @@ Axes: b batch, r rows, n places, k patches, d width of this level, g width of th
 vocabulary.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from codebyte.config import LevelConfig, ModelConfig
+from codebyte.fewbytes import MOST, FewBytes, Tried
 from codebyte.inputs import ByteInputs, History
 from codebyte.layers import KVCache, Stack, Tail, norm
-from codebyte.onebyte import OneByte
 from codebyte.patching import borders, patches, previous, word_ends
 from codebyte.vocab import EOT
 
@@ -222,7 +223,7 @@ class ContextWiring(nn.Module):
         self.inputs = ByteInputs(config)
         self.levels = Level(config.levels)
         self.head = nn.Linear(config.levels[0].dim, config.vocab_size, bias=False)
-        self._one_byte: OneByte | None = None
+        self._few_bytes: FewBytes | None = None
 
     def _plain(self) -> bool:
         """Whether NumPy can stand in for torch: float32 on the CPU, and no gradient wanted."""
@@ -271,15 +272,24 @@ class ContextWiring(nn.Module):
 
     def step(self, ids: Tensor, state: ContextState, rows: Tensor) -> Tensor:
         """(r, n) ids that follow the state of these rows -> (r, n, v), of the id after each."""
-        if ids.shape == (1, 1) and self._plain():
-            if self._one_byte is None or not self._one_byte.up_to_date():
-                self._one_byte = OneByte(self)
-            return self._one_byte.step(int(ids), state, int(rows))
+        if ids.shape[0] == 1 and 0 < ids.shape[1] <= MOST and self._plain():
+            return self._few().step(ids[0].tolist(), state, int(rows))
         natural = self._natural(ids, previous(ids, self._last(state, rows)))
         x = self.levels.step(self.inputs.step(ids, state.history, rows), state.level, rows, natural)
         logits = self._logits(x)
         state.logits[rows] = logits[:, -1].float()
         return logits
+
+    def try_(self, ids: Sequence[int], state: ContextState, row: int = 0) -> Tried | None:
+        """Feeds a few ids to one row that may be taken back; None where torch has to do it."""
+        if not 0 < len(ids) <= MOST or not self._plain():
+            return None
+        return self._few().try_(ids, state, row)
+
+    def _few(self) -> FewBytes:
+        if self._few_bytes is None or not self._few_bytes.up_to_date():
+            self._few_bytes = FewBytes(self)
+        return self._few_bytes
 
     def patch_step(self, ids: Tensor, state: ContextState) -> tuple[Tensor, Tensor]:
         """Feeds a state of one row without decoding to bytes; for a state fed by nothing else.

@@ -124,11 +124,10 @@ class KVCache:
     def append(self, keys: Tensor, values: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Adds n places to the given rows; gives all that these rows hold, (r, h, s, c)."""
         n = keys.shape[2]
-        self._make_room(n, rows)
+        self.reserve(n, rows, keys)
+        assert self.keys is not None and self.values is not None
         start = (self.length - self.dropped)[rows]
         longest = int(start.max()) + n
-        self.keys = _grown(self.keys, keys, self.length.shape[0], longest)
-        self.values = _grown(self.values, values, self.length.shape[0], longest)
         self.length[rows] += n
         if rows.shape[0] == 1:  # views, no copies: the common case of one stream
             row, first = int(rows[0]), int(start[0])
@@ -140,16 +139,18 @@ class KVCache:
         self.values[rows[:, None], :, places] = rearrange(values, "r h n c -> r n h c")
         return self.keys[rows, :, :longest], self.values[rows, :, :longest]
 
-    def append_one(self, key: Tensor, value: Tensor, row: int) -> tuple[Tensor, Tensor]:
-        """Adds one place, (h, c) float32 on the CPU, to a row; gives all it holds, (h, s, c)."""
-        place = int(self.length[row]) - int(self.dropped[row])
-        if self.keys is None or self.values is None or self.keys.shape[2] <= place:
-            rows = torch.tensor([row])
-            held = self.append(key[None, :, None], value[None, :, None], rows)
-            return held[0][0], held[1][0]
-        self.keys[row, :, place], self.values[row, :, place] = key, value
-        self.length[row] += 1
-        return self.keys[row, :, : place + 1], self.values[row, :, : place + 1]
+    def reserve(self, n: int, rows: Tensor, like: Tensor) -> None:
+        """Makes room for n more places in the given rows.
+
+        Args:
+            n: places to come.
+            rows: (r,).
+            like: (_, h, _, c), of the type and on the device of the keys and values.
+        """
+        self._let_go(n, rows)
+        longest = int((self.length - self.dropped)[rows].max()) + n
+        self.keys = _grown(self.keys, like, self.length.shape[0], longest)
+        self.values = _grown(self.values, like, self.length.shape[0], longest)
 
     def places(self, rows: Tensor, count: int) -> Tensor:
         """The places that the first `count` entries of these rows are, (r, count)."""
@@ -158,7 +159,7 @@ class KVCache:
             return index.expand(rows.shape[0], -1)
         return torch.where(index < self._sinks, index, index + self.dropped[rows][:, None])
 
-    def _make_room(self, n: int, rows: Tensor) -> None:
+    def _let_go(self, n: int, rows: Tensor) -> None:
         """Lets go of places no longer needed if n more would not fit."""
         if self._keep is None or self.keys is None or self.values is None:
             return

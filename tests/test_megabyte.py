@@ -10,8 +10,8 @@ from torch import Tensor
 
 from codebyte.config import PRESETS, LevelConfig, ModelConfig
 from codebyte.errors import InputError
+from codebyte.fewbytes import FewBytes
 from codebyte.megabyte import Megabyte
-from codebyte.onebyte import OneByte
 from codebyte.vocab import EOT, FILE, PAD
 
 TINY = PRESETS["tiny"]
@@ -226,4 +226,4 @@ def test_a_byte_fed_by_numpy_equals_one_fed_by_torch(make_model: MakeModel, rows
                 by_numpy = model.step(ids[row : row + 1, i : i + 1], numbered, only)
                 torch.testing.assert_close(by_numpy[0], by_torch[row], rtol=0, atol=1e-4)
     torch.testing.assert_close(numbered.logits, torched.logits, rtol=0, atol=1e-4)
-    assert isinstance(model.wiring._one_byte, OneByte)
+    assert isinstance(model.wiring._few_bytes, FewBytes)

@@ -1,0 +1,389 @@
+"""A few bytes of one row in NumPy: what `ContextWiring.step` gives, several times as fast.
+
+For so few bytes the arithmetic is little and the calls are many, and a call of NumPy costs a third
+of one of torch. Weights and state are read and written through views of the model's own tensors, so
+a row may be fed by either, in turns. Tests hold the two to the same values.
+
+What is fed is only tried at first: `Tried` holds the logits after each byte, and `accept` says how
+many of the bytes stay. A byte's logits are the same to the last bit however many are tried with it,
+since every product and every sum goes over one place alone. So a draft can be read in one go, and
+what is wrong in it be forgotten, and nobody can tell.
+
+Axes: n new places, m n-grams or matches, h heads, s places in a cache, c width of a head, d width,
+v vocabulary, k patches.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+from torch import Tensor
+
+from codebyte.inputs import FACTOR, MIX, ByteInputs, History
+from codebyte.layers import (
+    TABLE,
+    Attention,
+    Block,
+    CausalConv,
+    KVCache,
+    Stack,
+    Tail,
+    exact_turns,
+    turns,
+)
+from codebyte.patching import line_or_special_ends, word_characters
+from codebyte.vocab import EOT
+
+if TYPE_CHECKING:
+    from codebyte.hierarchy import ContextState, ContextWiring, Level, LevelState
+
+Array = NDArray[np.float32]
+Accept = Callable[[int], None]  # lets the first so many of the places tried stay
+MOST = 32  # bytes, above which torch is quicker
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """Bytes that were fed but may still be taken back; none of them is part of the state yet."""
+
+    logits: Array  # (n, v), after each
+    accept: Accept  # may be called again with a larger number
+
+
+class FewBytes:
+    """The weights of a wiring as NumPy arrays, and the steps over them.
+
+    Limits NumPy's OpenBLAS, in the whole process, to one thread: for a product this small, waking a
+    second one costs more than the product (measured on 2 cores: 740 bytes/s with two, 1,150 with
+    one).
+    """
+
+    def __init__(self, wiring: "ContextWiring") -> None:
+        ThreadpoolController().select(internal_api="openblas").limit(limits=1)
+        self._wiring = wiring
+        self._seen = wiring.head.weight.data_ptr()
+        self._inputs = _Inputs(wiring.inputs)
+        self._levels = _Level(wiring.levels)
+        self._head = _array(wiring.head.weight)
+        self._softcap = wiring.config.softcap
+        self._by_word = wiring.config.patching == "word"
+        self._word = word_characters().tolist()
+        self._end = line_or_special_ends().tolist()
+
+    def up_to_date(self) -> bool:
+        """Whether the wiring still has the weights that these are views of."""
+        return self._wiring.head.weight.data_ptr() == self._seen
+
+    def step(self, ids: Sequence[int], state: "ContextState", row: int) -> Tensor:
+        """Feeds ids to one row; gives the logits after each, (1, n, v)."""
+        tried = self.try_(ids, state, row)
+        tried.accept(len(ids))
+        return torch.from_numpy(tried.logits)[None]
+
+    def try_(self, ids: Sequence[int], state: "ContextState", row: int) -> Tried:
+        """Feeds ids to one row for now; the next use of the state needs `accept` before it."""
+        history = state.history
+        place = int(history.length[row])
+        last = place - 1 - int(history.dropped[row])
+        before = int(history.ids[row, last]) if place else EOT
+        natural = self._borders(before, ids) if self._by_word else [False] * len(ids)
+        x, read = self._inputs.try_(ids, history, row, place)
+        x, moved = self._levels.try_(x, state.level, row, natural)
+        logits = _products(self._head, _normed(x))
+        if self._softcap:
+            logits = self._softcap * np.tanh(logits / self._softcap)
+        latest = _array(state.logits)[row]
+
+        def accept(count: int) -> None:
+            read(count)
+            moved(count)
+            latest[:] = logits[count - 1]
+
+        return Tried(logits, accept)
+
+    def _borders(self, before: int, ids: Sequence[int]) -> list[bool]:
+        """As `patching.word_ends`."""
+        kinds = [min(new, 256) for new in (before, *ids)]
+        word, end = self._word, self._end
+        return [
+            (word[one] and not word[new]) or end[new]
+            for one, new in zip(kinds, kinds[1:], strict=False)
+        ]
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    return tensor.detach().numpy()
+
+
+def _products(weight: Array, x: Array) -> Array:
+    """Weight @ x of each place by itself, (n, d) -> (n, outputs)."""
+    if len(x) == 1:
+        return (weight @ x[0])[None]
+    out = np.empty((len(x), len(weight)), np.float32)
+    for place, own in zip(x, out, strict=True):
+        np.dot(weight, place, out=own)
+    return out
+
+
+def _normed(x: Array) -> Array:
+    width = x.shape[1] ** 0.5
+    scales = [width / max(math.sqrt(place.dot(place)), 1e-6) for place in x]
+    return x * (scales[0] if len(x) == 1 else np.array(scales, np.float32)[:, None])
+
+
+class _Inputs:
+    def __init__(self, inputs: ByteInputs) -> None:
+        self._lengths, self._ngrams, self._keep = inputs.lengths, inputs.ngrams, inputs.keep
+        self._buckets, self._none = inputs.buckets, inputs.vocab_size
+        self._matches = inputs.matches
+        powers = [(FACTOR**i + 2**63) % 2**64 - 2**63 for i in range(inputs.reach + 1)]
+        self._powers = np.array(powers, np.int64)
+        self._wanted = np.array([n - 1 for n in inputs.lengths], np.int64)
+        self._back = np.arange(inputs.reach, -1, -1)  # from a place's first id to the newest first
+        self._byte = _array(inputs.byte.weight)
+        if inputs.ngrams:
+            self._table = _array(inputs.table.weight)
+            self._tables = np.arange(inputs.ngrams) * inputs.buckets
+            self._from_table = _array(inputs.from_table.weight)
+        if inputs.matches:
+            self._match = _array(inputs.match.weight)
+
+    def try_(
+        self, new: Sequence[int], history: History, row: int, place: int
+    ) -> tuple[Array, Accept]:
+        n = len(new)
+        index = place - int(history.dropped[row])
+        if index + n > history.ids.shape[1]:
+            history.make_room(n, torch.tensor([row]), self._keep)
+            index = place - int(history.dropped[row])
+        length, recent = _array(history.length), _array(history.recent)[row]
+        ids = _array(history.ids)[row]
+        fed = np.array(new, np.int64)
+        ids[index : index + n] = fed
+        joined = np.concatenate([recent, fed])
+        x: Array = self._byte[fed]
+        if self._lengths:
+            hashes = self._hashes(joined, n)
+            if self._ngrams:
+                rows = hashes[:, : self._ngrams] % self._buckets + self._tables
+                x = x + _products(self._from_table, _sums(self._table[rows]))
+            if self._matches:
+                past = _array(history.hashes)[row]
+                past[:, index : index + n] = hashes[:, self._ngrams :].T
+                low = 0 if self._keep is None else max(0, index - self._keep)
+                rows = self._followed(past[:, low : index + n], ids[low : index + n], n)
+                x = x + _sums(self._match[rows])
+
+        def accept(count: int) -> None:
+            length[row] = place + count
+            recent[:] = joined[count : count + len(recent)]
+
+        return x, accept
+
+    def _hashes(self, joined: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+        """The hashes of `ngram_hashes` at the new places, (n, m)."""
+        newest_first = joined[self._back + np.arange(n)[:, None]]
+        totals = ((newest_first + 1) * self._powers).cumsum(axis=1)[:, self._wanted]
+        mixed = (totals ^ (totals >> 29)) * np.int64(MIX)
+        return mixed ^ (mixed >> 32)
+
+    def _followed(
+        self, past: NDArray[np.int64], ids: NDArray[np.int64], n: int
+    ) -> NDArray[np.int64]:
+        """Rows of the match table for the last n places of (m, s) hashes, (n, m)."""
+        s = past.shape[1]
+        rows = np.empty((n, len(past)), np.int64)
+        for i, hashes in enumerate(past):
+            for j in range(n):
+                place = s - n + j
+                low = 0 if self._keep is None else max(0, place - self._keep)
+                same = hashes[low:place] == hashes[place]
+                back = int(same[::-1].argmax()) if len(same) else 0
+                found = len(same) > 0 and same[len(same) - 1 - back]
+                rows[j, i] = ids[place - back] if found else self._none
+            rows[:, i] += i * (self._none + 1)
+        return rows
+
+
+def _sums(x: Array) -> Array:
+    """Sums over the middle axis, one after the other, (n, m, d) -> (n, d)."""
+    total = x[:, 0]
+    for i in range(1, x.shape[1]):
+        total = total + x[:, i]
+    return total
+
+
+class _Level:
+    def __init__(self, level: "Level") -> None:
+        self._encoder, self._decoder = _blocks(level.encoder), _blocks(level.decoder)
+        self._above = _Level(level.above) if level.above is not None else None
+        if level.above is not None:
+            self._size = level.patch_size
+            self._to_patch = _array(level.to_patch.weight)
+            self._from_patch = _array(level.from_patch.weight)
+            self._place = _array(level.place.weight)
+
+    def try_(
+        self, x: Array, state: "LevelState", row: int, natural: Sequence[bool]
+    ) -> tuple[Array, Accept]:
+        accepts: list[Accept] = []
+        for block, cache in zip(self._encoder, state.encoder, strict=True):
+            x, accept = block.try_(x, cache, row)
+            accepts.append(accept)
+        if self._above is not None:
+            x, accept = self._given(x, state, row, natural)
+            accepts.append(accept)
+        for block, cache in zip(self._decoder, state.decoder, strict=True):
+            x, accept = block.try_(x, cache, row)
+            accepts.append(accept)
+
+        def accept_all(count: int) -> None:
+            for accept in accepts:
+                accept(count)
+
+        return x, accept_all
+
+    def _given(
+        self, x: Array, state: "LevelState", row: int, natural: Sequence[bool]
+    ) -> tuple[Array, Accept]:
+        """The places with what the level above gives them."""
+        assert self._above is not None and state.above is not None
+        since, pooled, given = (_array(t) for t in (state.since, state.pooled, state.given))
+        distances, ended, counts, sums = [], [], [], []
+        distance, total = int(since[row]), pooled[row]
+        patches = []  # the sums of the patches that end
+        for i, border in enumerate(natural):
+            distance = 0 if border else distance + 1
+            total = total + x[i]
+            if distance % self._size == 0:
+                ended.append(i)
+                patches.append(total)
+                total = np.zeros_like(total)
+            distances.append(distance)
+            counts.append(len(ended))
+            sums.append(total)
+        states = given[row : row + 1]
+        above: Accept | None = None
+        if ended:
+            parts = [_normed(x[ended]), _normed(np.stack(patches))]
+            patch = _products(self._to_patch, np.concatenate(parts, axis=1))
+            told, above = self._above.try_(patch, state.above, row, [False] * len(ended))
+            states = np.concatenate([states, _products(self._from_patch, _normed(told))])
+        out = x + states[counts] + self._place[[distance % self._size for distance in distances]]
+
+        def accept(count: int) -> None:
+            since[row], pooled[row] = distances[count - 1], sums[count - 1]
+            if above is not None and counts[count - 1]:
+                above(counts[count - 1])
+                given[row] = states[counts[count - 1]]
+
+        return out, accept
+
+
+def _blocks(stack: Stack) -> "list[_Block]":
+    return [_Block(block) for block in stack.blocks if isinstance(block, Block)]
+
+
+class _Block:
+    def __init__(self, block: Block) -> None:
+        mix = block.mix
+        self._mix = _Attention(mix) if isinstance(mix, Attention) else _Conv(mix)
+        self._up = _array(block.feed_forward.up.weight)
+        self._down = _array(block.feed_forward.down.weight)
+
+    def try_(self, x: Array, cache: KVCache | Tail, row: int) -> tuple[Array, Accept]:
+        mixed, accept = self._mix.try_(_normed(x), cache, row)
+        x = x + mixed
+        hidden = np.maximum(_products(self._up, _normed(x)), 0.0)
+        return x + _products(self._down, hidden * hidden), accept
+
+
+class _Conv:
+    def __init__(self, conv: CausalConv) -> None:
+        self._taps = list(_array(conv.weight))
+        self._dilation, self._reach = conv.dilation, conv.reach
+
+    def try_(self, x: Array, cache: Any, row: int) -> tuple[Array, Accept]:
+        last, n = _array(cache.last)[row], len(x)
+        joined = np.concatenate([last, x])
+        out = x * self._taps[0]
+        for i, tap in enumerate(self._taps[1:], 1):
+            start = self._reach - i * self._dilation
+            out += joined[start : start + n] * tap
+
+        def accept(count: int) -> None:
+            last[:] = joined[count : count + len(last)]
+
+        return out, accept
+
+
+class _Attention:
+    def __init__(self, attention: Attention) -> None:
+        self._heads, self._pattern = attention.heads, attention.pattern
+        self._to_qkv = _array(attention.to_qkv.weight)
+        self._to_out = _array(attention.to_out.weight)
+        self._width = len(self._to_qkv) // (3 * self._heads)
+
+    def try_(self, x: Array, cache: Any, row: int) -> tuple[Array, Accept]:
+        n, width = len(x), self._width
+        length = _array(cache.length)
+        place = int(length[row])
+        start = place - int(cache.dropped[row])
+        if cache.keys is None or start + n > cache.keys.shape[2]:
+            cache.reserve(n, torch.tensor([row]), torch.empty(1, self._heads, 1, width))
+            start = place - int(cache.dropped[row])
+        keys, values = _array(cache.keys)[row], _array(cache.values)[row]
+        qkv = _products(self._to_qkv, x).reshape(n, 3, self._heads, width)
+        both = qkv[:, :2]
+        sizes = np.sqrt((both * both).sum(axis=-1, keepdims=True))
+        both = _turned(both * (width**0.5 / np.maximum(sizes, 1e-6)), place)
+        queries = both[:, 0] * width**-0.5
+        mixed = np.empty((n, self._heads * width), np.float32)
+        for i in range(n):
+            end = start + i + 1
+            keys[:, end - 1], values[:, end - 1] = both[i, 1], qkv[i, 2]
+            if self._pattern.kind == "full":
+                mixed[i] = _mixed(queries[i], keys[:, :end], values[:, :end])
+            else:
+                mixed[i] = self._sparse(queries[i], keys, values, place + i, end - 1)
+
+        def accept(count: int) -> None:
+            length[row] = place + count
+
+        return _products(self._to_out, mixed), accept
+
+    def _sparse(self, q: Array, keys: Array, values: Array, place: int, index: int) -> Array:
+        """Attention of a place to those of its pattern; `index` is where the cache holds it."""
+        dropped, sinks = place - index, self._pattern.sinks
+        heads = []
+        for head in range(self._heads):
+            seen = [p if p < sinks else p - dropped for p in self._pattern.seen(place, head)]
+            own = slice(head, head + 1)
+            heads.append(_mixed(q[own], keys[own, seen], values[own, seen]))
+        return np.concatenate(heads)
+
+
+def _mixed(q: Array, keys: Array, values: Array) -> Array:
+    """Attention of one place: (h, c), (h, s, c), (h, s, c) -> (h c)."""
+    scores = keys @ q[..., None]  # (h, s, 1)
+    weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    return (weights.transpose(0, 2, 1) @ values).reshape(-1)
+
+
+def _turned(x: Array, place: int) -> Array:
+    """As `layers.rotate` at positions from `place` on, (n, ..., c)."""
+    half, end = x.shape[-1] // 2, place + len(x)
+    if end > TABLE:
+        table = _array(exact_turns(half, torch.arange(place, end)))
+    else:
+        table = _array(turns(half, end, _CPU))[:, place:end]
+    cos, sin = table[:, :, None, None]
+    left, right = x[..., :half], x[..., half:]
+    return np.concatenate([left * cos - right * sin, left * sin + right * cos], axis=-1)
