@@ -75,6 +75,8 @@ class Region:
 def find_encoded(data: bytes) -> Iterator[Region]:
     """Yields stretches of encoded data."""
     for start, end, length in _grouped(data, _base64_runs(data)):
+        if _turns(b"".join(_RUN.findall(data, start, end)))[0] < _LEAST_TURNS:
+            continue
         yield _encoded(data, start, end, length, "base64", 0.3 + 0.2 * math.log2(length / 64))
     for start, end, length in _grouped(data, _hex_runs(data)):
         yield _encoded(data, start, end, length, "hexadecimal", 0.2 + 0.2 * math.log2(length / 64))
@@ -87,11 +89,16 @@ def find_encoded(data: bytes) -> Iterator[Region]:
 
 def _base64_runs(data: bytes) -> Iterator[tuple[int, int]]:
     for match in _RUN.finditer(data):
-        run = match[0]
-        classes = np.frombuffer(run.translate(_CLASSES), np.uint8)
-        turns = np.count_nonzero(classes[1:] != classes[:-1]) / (len(classes) - 1)
-        if turns >= _LEAST_TURNS and {1, 2, 3} <= set(classes.tolist()) and entropy(run) > 4.0:
+        turns, classes = _turns(match[0])
+        # A single line may by chance turn less often than the whole.
+        if turns >= 0.8 * _LEAST_TURNS and classes >= {1, 2, 3} and entropy(match[0]) > 4.0:
             yield match.span()
+
+
+def _turns(run: bytes) -> tuple[float, set[int]]:
+    """How often neighbours are of different classes, and which classes there are."""
+    classes = np.frombuffer(run.translate(_CLASSES), np.uint8)
+    return np.count_nonzero(classes[1:] != classes[:-1]) / (len(classes) - 1), set(classes.tolist())
 
 
 def _hex_runs(data: bytes) -> Iterator[tuple[int, int]]:

@@ -44,10 +44,10 @@ _SIGNS = [
 _COMPILED = [(sure, why, re.compile(pattern)) for sure, why, pattern in _SIGNS]
 _HEX_NAME = re.compile(rb"\b_0x[0-9a-f]{3,8}\b")
 _MANY_HEX_NAMES = 8
-_WINDOW = 512  # bytes
-_LEAST_MINIFIED = 400  # bytes
-_MOST_LINE_ENDS = 3  # in a window; what people write has a dozen
-_LEAST_LINE = 120  # bytes of the longest line, else nothing in a file is minified
+_WINDOW = 256  # bytes
+_LEAST_MINIFIED = 200  # bytes
+_MOST_LINE_ENDS = 1  # in a window; what people write has half a dozen
+_LEAST_LINE = 160  # bytes of the longest line, else nothing in a file is minified
 _SPACE, _MARK = np.zeros(256, bool), np.zeros(256, bool)
 _SPACE[[9, 10, 13, 32]] = True
 _MARK[list(b"{}()[];,=.:?&|!+<>\"'")] = True
@@ -86,7 +86,7 @@ def _minified(data: bytes) -> Iterator[Region]:
     for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
         start, end = first, last - 1 + window
         length = end - start
-        suspicion = min(0.95, 0.55 + 0.13 * math.log2(length / _WINDOW + 0.5))
+        suspicion = min(0.95, 0.45 + 0.13 * math.log2(length / _WINDOW + 0.5))
         spaces = float(_SPACE[array[start:end]].mean())
         reasons = (f"{length:,} bytes with {spaces:.0%} white space",)
         yield Region(MINIFIED, start, end, suspicion, "minified code", reasons)

@@ -42,6 +42,10 @@ _BY_REASON = {
     "vendored": _IN_BUILT,
     "generated": _IN_BUILT,
 }
+_IN_KEYS = {SECRET: 0.85, ENCODED: 0.5}
+_IN_PUBLIC = {MINIFIED: 0.75}
+_KEY_FILE = re.compile(r"\.(?:pem|key|p8|asc|crt|cer)$", re.IGNORECASE)
+_PUBLIC = re.compile(r"(?:^|/)(?:static|public|assets|wwwroot)/", re.IGNORECASE)
 _PROSE = ("markdown", "rst", "html")
 
 
@@ -90,6 +94,10 @@ def _weighed(regions: list[Region], path: str, language: str | None) -> list[Reg
         factors.append(_IN_PROSE)
     if language is None:
         factors.append(_IN_DATA)
+    if _KEY_FILE.search(path):
+        factors.append(_IN_KEYS)
+    if _PUBLIC.search(path):
+        factors.append(_IN_PUBLIC)
     if is_test(path):
         factors.append(_IN_TESTS)
     weighed = []

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from git import Git, GitCommandError, Repo
+from git import Git, Repo
 
 from codebyte.errors import RepoError
-from codebyte.indexer.clone import git_reason
 from codebyte.indexer.repo import open_repo
-from codebyte.tasks.scan_targets import list_commit
+from codebyte.tasks.scan_targets import list_commit, safe_git
 
 _HUNK = re.compile(rb"^@@ -\S+ \+(\d+)(?:,(\d+))? @@", re.MULTILINE)
 
@@ -45,10 +44,10 @@ def find_base(repo: Repo, revision: str, commit: str | None) -> Base:
     wanted = open_repo(repo.git_dir, revision).commit
     assert wanted is not None
     # As a review shows it: what others did to the base since then is no change of ours.
-    branched = repo.git.execute(
-        ["git", "merge-base", wanted, now], with_exceptions=False, stdout_as_string=True
-    )
-    base = str(branched).strip() or wanted
+    try:
+        base = safe_git(repo, ["merge-base", wanted, now]).decode("ascii").strip()
+    except RepoError:  # two histories with nothing in common
+        base = wanted
     files = {path: oid for path, (_, oid, _) in list_commit(repo, base).items()}
     renamed = _renames(repo, ["diff-tree", "-r", base, now])
     if commit is None:
@@ -80,13 +79,8 @@ def changed_lines(old: bytes, new: bytes) -> frozenset[int]:
 
 def _renames(repo: Repo, arguments: list[str]) -> dict[str, str]:
     """Gives path now -> path then of the files that a comparison of git's finds renamed."""
-    try:
-        raw = repo.git.execute(
-            ["git", *arguments, "-M", "-z", "--diff-filter=R", "--raw", "--no-abbrev"],
-            stdout_as_string=False,
-        )
-    except GitCommandError as error:
-        raise RepoError(f"{repo.git_dir} cannot be compared: {git_reason(error)}") from error
-    parts = [os.fsdecode(part) for part in bytes(raw).split(b"\0") if part]
+    options = ["-M", "-z", "--diff-filter=R", "--raw", "--no-abbrev"]
+    raw = safe_git(repo, [*arguments[:1], *options, *arguments[1:]])
+    parts = [os.fsdecode(part) for part in raw.split(b"\0") if part]
     # Of each file: what happened, the old path, the new path.
     return {parts[i + 2]: parts[i + 1] for i in range(0, len(parts) - 2, 3)}

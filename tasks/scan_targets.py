@@ -183,7 +183,7 @@ def _working_tree(repo: Repo, top: Path, name: str, inside: str) -> Tree:
     # The work tree is named, since the repository's own configuration may name another folder.
     repo.git.update_environment(GIT_WORK_TREE=os.fspath(top))
     options = ["-z", "--cached", "--others", "--exclude-standard", "--full-name"]
-    listed = _git(repo, top, ["ls-files", *options, "--", inside or "."])
+    listed = safe_git(repo, ["ls-files", *options, "--", inside or "."])
     tree = Tree(name=name, root=top, targets=[], repo=repo)
     for path in sorted({os.fsdecode(raw) for raw in listed.split(b"\0") if raw}):
         _add(tree, path)
@@ -232,7 +232,7 @@ def list_commit(repo: Repo, commit: str, inside: str = "") -> dict[str, tuple[st
         RepoError: git cannot list the commit.
     """
     where = ["--", inside] if inside else []
-    listing = _git(repo, None, ["ls-tree", "-r", "-z", "-l", "--full-tree", commit, *where])
+    listing = safe_git(repo, ["ls-tree", "-r", "-z", "-l", "--full-tree", commit, *where])
     found = {}
     for entry in listing.split(b"\0"):
         if entry.strip():
@@ -242,9 +242,15 @@ def list_commit(repo: Repo, commit: str, inside: str = "") -> dict[str, tuple[st
     return found
 
 
-def _git(repo: Repo, cwd: Path | None, arguments: list[str]) -> bytes:
+def safe_git(repo: Repo, arguments: list[str]) -> bytes:
+    """The output of a git command, with no program run that the repository's settings name.
+
+    Raises:
+        RepoError: git ends with an error.
+    """
     try:
         output: bytes = repo.git.execute([*_SAFE_GIT, *arguments], stdout_as_string=False)
     except GitCommandError as error:
-        raise RepoError(f"{cwd or repo.git_dir} cannot be listed: {git_reason(error)}") from error
+        reason = git_reason(error)
+        raise RepoError(f"git {arguments[0]} fails in {repo.git_dir}: {reason}") from error
     return output

@@ -53,9 +53,11 @@ def skip_reason(path: str, size: int, *, payloads: bool = False) -> str | None:
         return f"too big: {size >> 20} MiB, and at most {LARGEST >> 20} are read"
     if payloads:
         return None
-    if size > MAX_BYTES or size < MIN_BYTES:
-        return "too big" if size > MAX_BYTES else "too small"
-    return skip_path(path)
+    if (reason := skip_path(path)) is not None:
+        return reason
+    if size > MAX_BYTES:
+        return f"too big: {size >> 10} KiB, and at most {MAX_BYTES >> 10} are scored"
+    return "too small" if size < MIN_BYTES else None
 
 
 def score(model: "Megabyte", context: Any, job: Job, *, repairs: bool = True) -> FileReport:

@@ -222,10 +222,8 @@ class _Scan:
             if old_oid == oid:
                 self.result.unchanged += 1
                 return None
-            if self.base is None:
+            if old_oid is None:  # no base, or all its lines are new
                 return Job(path=path, data=data, oid=oid)
-            if old_oid is None:  # new: all its lines are
-                return Job(path=path, data=data, oid=oid, compared="nothing")
             old = self.tree.read_object(old_oid)
             lines = self._changes.get((old_oid, oid))
             if lines is None:

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +118,15 @@ def _is_drawn(value: bytes) -> bool:
     digits = sum(48 <= byte <= 57 for byte in value)
     letters = sum(chr(byte).isalpha() for byte in value)
     odd = len(value) - digits - letters
-    if not digits or not letters or odd > len(value) // 4:
+    if not letters or odd > len(value) // 4:
         return False
-    if re.search(rb"[a-z]{7}|[A-Z]{7}|^[a-z]+(?:[-_.:/][a-z0-9]+)+$|[(\[\\ ]", value):
+    if not digits:  # one in two hundred of 32 letters and digits has no digit
+        turns = sum(a.islower() != b.islower() for a, b in pairwise(value.decode("latin-1")))
+        if len(value) < 28 or turns < 0.35 * len(value):
+            return False
+    # Chance writes seven small letters in a row into every tenth long key, but hardly ten.
+    words = rb"[a-z]{7}|[A-Z]{7}" if len(value) < 24 else rb"[a-z]{10}|[A-Z]{10}"
+    if re.search(words + rb"|^[a-z]+(?:[-_.:/][a-z0-9]+)+$|[(\[\\ ]", value):
         return False
     # A short text cannot have the entropy of a long one.
     return entropy(value) > min(_LEAST_ENTROPY, 0.8 * math.log2(len(value)))
