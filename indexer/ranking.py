@@ -195,22 +195,13 @@ def _apply(
 ) -> NDArray[np.float64]:
     """The scores after all rules."""
     asked = frozenset(term for word in split_words(query.words) for term in terms_of(word))
-    named = _last_part(query.words) if query.kind == "symbol" else ""
-    mentioned = {_last_part(name) for name in query.names} - {""}
     scores = fused.astype(np.float64)
     files: dict[tuple[str, str], list[int]] = defaultdict(list)
     for i, it in enumerate(about):
         files[it.repo, it.path].append(i)
-        own = it.symbol.rpartition(".")[2]
-        if it.kind != "section" and it.kind != "lines":
-            if named and own.casefold() == named.casefold():
-                scores[i] += rules.definition * (1.0 if own == named else 0.8)
-                scores[i] += 0.1 * rules.definition * (it.kind == "class")
-            elif own in mentioned:
-                scores[i] += rules.mention
         stem, folder = _path_terms(it.path)
-        scores[i] += rules.stem * fused[i] * _share(stem, asked)
-        scores[i] += rules.folder * fused[i] * _share(folder, asked)
+        said = rules.stem * _share(stem, asked) + rules.folder * _share(folder, asked)
+        scores[i] *= 1 + said
     sums = {file: float(fused[places].sum()) for file, places in files.items()}
     highest = max(sums.values()) or 1.0
     for file, places in files.items():
@@ -219,7 +210,8 @@ def _apply(
         for depth, i in enumerate(order):
             scores[i] *= rules.again**depth
     for i, it in enumerate(about):
-        scores[i] *= _factor(it, rules)
+        # What defines the very name comes first even in a test: hence after the factors.
+        scores[i] = scores[i] * _factor(it, rules) + _named(it, query, rules)
     return np.round(scores, 6)  # what differs by less is equal: sums depend on their order
 
 
@@ -255,6 +247,19 @@ def _path_terms(path: str) -> tuple[frozenset[str], frozenset[str]]:
         for text in (stem, pure.parent.name)
     ]
     return split[0], split[1]
+
+
+def _named(it: Metadata, query: Query, rules: Rules) -> float:
+    """What is added where the query names just what a chunk defines."""
+    own = it.symbol.rpartition(".")[2]
+    if not own or it.kind in ("section", "lines"):
+        return 0.0
+    if query.kind == "symbol":
+        name = _last_part(query.words)
+        if own == name:
+            return rules.definition * (1.1 if it.kind == "class" else 1.0)
+        return rules.definition * 0.5 if own.casefold() == name.casefold() else 0.0
+    return rules.mention if any(own == _last_part(name) for name in query.names) else 0.0
 
 
 def _share(terms: frozenset[str], asked: frozenset[str]) -> float:
