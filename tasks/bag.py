@@ -7,7 +7,7 @@ and the 3- to 5-grams of its letters, hashed, so that words never seen before me
 
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 PATH, SYMBOL = b"\x1e", b"\x1f"  # a first line may name both: PATH path SYMBOL symbol newline

@@ -12,7 +12,7 @@ of documentation and code (codebyte/tasks/contrastive.py).
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -44,6 +44,23 @@ class Bags:
     offsets: Tensor  # (texts + 1,) int64, where each text begins
 
 
+@dataclass(frozen=True, slots=True)
+class Featured:
+    """The features of words, one word after the other."""
+
+    rows: Tensor  # (n,) int64, of the head's table
+    shares: Tensor  # (n,) float32, what each counts: a word of the vocabulary 1, n-grams 1 together
+    offsets: Tensor  # (words + 1,) int64
+    weighed: Tensor  # (words,) int64, the rows of their weights
+
+    def take(self, words: Tensor) -> "Featured":
+        """Some of the words, in the order asked for."""
+        starts, lengths = self.offsets[words], self.offsets.diff()[words]
+        offsets = F.pad(lengths.cumsum(0), (1, 0))
+        places = (starts - offsets[:-1]).repeat_interleave(lengths) + torch.arange(offsets[-1])
+        return Featured(self.rows[places], self.shares[places], offsets, self.weighed[words])
+
+
 class SearchHead(nn.Module):
     """Bags of words to unit vectors."""
 
@@ -58,38 +75,45 @@ class SearchHead(nn.Module):
         self.turns = nn.Parameter(torch.eye(dim).repeat(len(FIELDS), 1, 1))
         self.field_weights = nn.Parameter(torch.tensor([1.0, 1.0, 0.5, 1.0]))
 
-    def features(self, word: bytes) -> tuple[list[int], int, int]:
-        """The rows of a word, how many of them are the vocabulary's, and its row of weights."""
-        found = features(word, self.vocabulary, self.buckets)
-        named = sum(row < len(self.vocabulary) for row in found)
-        return found, named, found[0] if named else len(self.vocabulary)
+    def featured(self, words: Iterable[bytes]) -> Featured:
+        """Looks up the features of words."""
+        rows: list[int] = []
+        shares: list[float] = []
+        weighed, offsets = [], [0]
+        for word in words:
+            found = features(word, self.vocabulary, self.buckets)
+            named = sum(row < len(self.vocabulary) for row in found)
+            grams = len(found) - named
+            rows += found
+            shares += [1.0] * named + [1.0 / max(grams, 1)] * grams
+            weighed.append(found[0] if named else len(self.vocabulary))
+            offsets.append(len(rows))
+        whole = [torch.tensor(one, dtype=torch.int64) for one in (rows, offsets, weighed)]
+        return Featured(whole[0], torch.tensor(shares), whole[1], whole[2])
 
-    def word_vectors(self, rows: Tensor, shares: Tensor, offsets: Tensor) -> Tensor:
-        """Vectors of words, (w, dim), from their features one after the other.
-
-        Args:
-            rows: (n,) int64.
-            shares: (n,) float32, what each counts: 1 in the vocabulary, else 1 / (n-grams).
-            offsets: (w + 1,) int64.
-        """
+    def word_vectors(self, words: Featured) -> Tensor:
+        """Vectors of words, (words, dim)."""
         return F.embedding_bag(
-            rows,
+            words.rows,
             self.rows,
-            offsets,
+            words.offsets,
             mode="sum",
-            per_sample_weights=shares,
+            per_sample_weights=words.shares,
             include_last_offset=True,
         )
 
-    def field(self, name: str, bags: Bags, vectors: Tensor, weights: Tensor) -> Tensor:
-        """One field of many texts, (texts, dim).
+    def forward(self, fields: Mapping[str, Bags], vectors: Tensor, weights: Tensor) -> Tensor:
+        """Unit vectors of texts, (texts, dim); of one without words, zeros.
 
         Args:
-            name: one of FIELDS.
-            bags: of the texts.
-            vectors: (w, dim), of the words that the bags count by.
-            weights: (w, fields), their logarithmic weights.
+            fields: bags of the same texts by their names in FIELDS.
+            vectors: (words, dim), of the words that the bags count by.
+            weights: (words, fields), their logarithmic weights.
         """
+        summed = [self._field(name, bags, vectors, weights) for name, bags in fields.items()]
+        return F.normalize(torch.stack(summed).sum(dim=0), dim=1)
+
+    def _field(self, name: str, bags: Bags, vectors: Tensor, weights: Tensor) -> Tensor:
         place = FIELDS.index(name)
         # A word that stands there often counts at most twice.
         counts = 2 * bags.counts / (1 + bags.counts)
@@ -102,7 +126,7 @@ class SearchHead(nn.Module):
             per_sample_weights=shares,
             include_last_offset=True,
         )
-        texts = torch.arange(len(bags.offsets) - 1).repeat_interleave(bags.offsets.diff())
+        texts = torch.arange(len(summed)).repeat_interleave(bags.offsets.diff())
         lengths = torch.zeros(len(summed)).index_add(0, texts, shares.square())
         pooled = summed / (lengths[:, None] + 1e-6).sqrt()
         return self.field_weights[place] * (pooled @ self.turns[place])

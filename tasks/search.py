@@ -8,7 +8,6 @@ from threading import Lock
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -42,9 +41,9 @@ class Embedder:
         return self._embed(list(encoded), lambda text: (text, b"", b"", b""))
 
     def embed_code(self, chunks: Sequence[bytes]) -> NDArray[np.float32]:
-        """Vectors of chunks, (n, dim), of which the first 8 KB are read.
+        r"""Vectors of chunks, (n, dim), of which the first 8 KB are read.
 
-        A first line `b"\\x1e" + path + b"\\x1f" + symbol` says what the chunk is called; without it
+        A first line `b"\x1e" + path + b"\x1f" + symbol` says what the chunk is called; without it
         the first definition in the chunk does.
         """
         return self._embed(chunks, _code_fields)
@@ -67,11 +66,12 @@ class Embedder:
             known = self._words
             found = [[known.look_up(one) for one in field] for field in split]
             vectors, weights = known.vectors(), known.weights()
-        total = torch.zeros(len(texts), self.dim)
-        for name, field in zip(FIELDS, found, strict=True):
-            if any(field):
-                total += self._head.field(name, bags(field), vectors, weights)
-        return F.normalize(total, dim=1)
+        filled = {
+            name: bags(field) for name, field in zip(FIELDS, found, strict=True) if any(field)
+        }
+        if not filled:
+            return torch.zeros(len(texts), self.dim)
+        return self._head(filled, vectors, weights)
 
 
 def bags(texts: Sequence[Sequence[int]]) -> Bags:
@@ -134,20 +134,9 @@ class _Words:
             self._vectors[:first] = old[:first]
             old, self._weights = self._weights, torch.zeros(grown, len(FIELDS))
             self._weights[:first] = old[:first]
-        rows: list[int] = []
-        shares: list[float] = []
-        weighed, offsets = [], [0]
-        for name in self._new:
-            found, named, weight = head.features(name)
-            grams = len(found) - named
-            rows += found
-            shares += [1.0] * named + [1.0 / max(grams, 1)] * grams
-            weighed.append(weight)
-            offsets.append(len(rows))
-        self._vectors[first:needed] = head.word_vectors(
-            torch.tensor(rows, dtype=torch.int64), torch.tensor(shares), torch.tensor(offsets)
-        )
-        self._weights[first:needed] = head.word_weights[torch.tensor(weighed)]
+        new = head.featured(self._new)
+        self._vectors[first:needed] = head.word_vectors(new)
+        self._weights[first:needed] = head.word_weights[new.weighed]
         self._new = []
 
 

@@ -1,0 +1,180 @@
+"""Definitions with their documentation, cut from repositories, as numbered words: what heads learn.
+
+A piece is a function, a method or the head of a class. Its documentation is taken out of its code,
+so that the two can be held against each other; comments and strings in it that say something in
+words are kept apart too.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codebyte.indexer.chunk import chunk_file, strip_doc
+from codebyte.indexer.languages import is_test
+from codebyte.indexer.repo import SourceFile
+from codebyte.tasks.bag import MAX_BYTES, parts, word
+
+MAX_DOC = 3000  # characters of a documentation that are read
+MAX_SAID = 6  # comments and strings of a piece
+
+_KINDS = {"function", "method", "class"}
+_MIN_CODE = 40  # bytes
+_NOT_DOC = re.compile(
+    r"copyright|licen[sc]e|^\s*(?:todo|fixme|xxx|eslint|@?ts-|noqa|istanbul|pylint|type:|nolint)",
+    re.IGNORECASE,
+)
+_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`'\"(\[<:])|\n\s*\n|\n\s*(?=[@:]\w|-{3}|\*\s|>>>)")
+_SAID = re.compile(
+    rb"(?:#|//+|/\*+|^\s*\*)\s*([A-Za-z][^\n]{12,200})|[\"'`]([A-Za-z][^\"'`\n]{14,200})[\"'`]",
+    re.MULTILINE,
+)
+_MIN_SAID = 4  # words
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece:
+    """One definition of a file."""
+
+    symbol: str
+    code: bytes  # without the documentation
+    doc: str  # without quotes and comment marks; "" where there is none
+    test: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """Lists of numbers of words, one after the other."""
+
+    values: NDArray[np.int32]
+    offsets: NDArray[np.int64]  # one more than there are lists
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> NDArray[np.int32]:
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """How long each list is."""
+        return np.diff(self.offsets)
+
+    def take(self, rows: NDArray[np.int64]) -> "Ragged":
+        """Some of the lists, in the order asked for."""
+        lengths = self.lengths[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        places = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return Ragged(self.values[places], offsets)
+
+    @classmethod
+    def of(cls, lists: Sequence[Sequence[int]]) -> "Ragged":
+        """From lists."""
+        lengths = np.fromiter(map(len, lists), np.int64, len(lists))
+        values = np.fromiter((value for row in lists for value in row), np.int32, lengths.sum())
+        return cls(values, np.concatenate([[0], np.cumsum(lengths)]))
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """The pieces of one repository as numbers of words."""
+
+    symbol: Ragged
+    signature: Ragged
+    body: Ragged
+    first: Ragged  # sentence of the documentation
+    doc: Ragged  # all of it
+    said: Ragged  # comments and strings
+    owner: NDArray[np.int64]  # of what is said: the piece
+    test: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.test)
+
+    def renumbered(self, numbers: NDArray[np.int32]) -> "Pieces":
+        """The same with numbers[word] for each word."""
+        ragged = (self.symbol, self.signature, self.body, self.first, self.doc, self.said)
+        new = (Ragged(numbers[one.values], one.offsets) for one in ragged)
+        return Pieces(*new, self.owner, self.test)
+
+
+def cut_pieces(files: Iterable[SourceFile]) -> Iterator[Piece]:
+    """The definitions of files; code that was seen before, but for white space, is left out."""
+    seen: set[bytes] = set()
+    for file in files:
+        for chunk in chunk_file(file.path, file.data, file.language or None):
+            if not chunk.symbol or chunk.kind not in _KINDS:
+                continue
+            code = strip_doc(chunk)
+            known = code.translate(None, b" \t\r\n")
+            if len(code) < _MIN_CODE or known in seen:
+                continue
+            seen.add(known)
+            doc = "" if _NOT_DOC.search(chunk.doc[:300]) else chunk.doc[:MAX_DOC]
+            yield Piece(symbol=chunk.symbol, code=code, doc=doc, test=is_test(file.path))
+
+
+def first_sentence(doc: str) -> str:
+    """What a documentation says first, on one line."""
+    return " ".join(_END.split(doc.strip(), maxsplit=1)[0].split())
+
+
+def numbered(pieces: Iterable[Piece], words: dict[bytes, int]) -> Pieces:
+    """Pieces as numbers of words; words not numbered before are added."""
+    known: dict[bytes, int] = {}
+
+    def numbers(text: bytes) -> list[int]:
+        found = []
+        for part in parts(text):
+            if (place := known.get(part)) is None:
+                place = known[part] = words.setdefault(word(part), len(words))
+            found.append(place)
+        return found
+
+    lists: tuple[list[list[int]], ...] = ([], [], [], [], [], [])
+    symbol, signature, body, first, doc, said = lists
+    owner, test = [], []
+    for place, piece in enumerate(pieces):
+        code = piece.code[:MAX_BYTES]
+        symbol.append(numbers(piece.symbol.encode()))
+        signature.append(numbers(code.lstrip().partition(b"\n")[0]))
+        body.append(numbers(code))
+        first.append(numbers(first_sentence(piece.doc).encode()))
+        doc.append(numbers(piece.doc.encode()))
+        test.append(piece.test)
+        remarks = (numbers(match[1] or match[2]) for match in _SAID.finditer(code))
+        for _, remark in zip(range(MAX_SAID), remarks, strict=False):
+            if len(remark) >= _MIN_SAID:
+                said.append(remark)
+                owner.append(place)
+    ragged = (Ragged.of(one) for one in lists)
+    return Pieces(*ragged, np.array(owner, np.int64), np.array(test, np.bool_))
+
+
+def write_pieces(path: Path, pieces: Pieces, words: Sequence[bytes]) -> None:
+    """Writes pieces with their words to a file, which is there only when it is whole."""
+    arrays: dict[str, NDArray[np.generic]] = {"words": np.frombuffer(b"\n".join(words), np.uint8)}
+    for field in fields(Pieces):
+        value = getattr(pieces, field.name)
+        if isinstance(value, Ragged):
+            arrays[field.name], arrays[field.name + ".offsets"] = value.values, value.offsets
+        else:
+            arrays[field.name] = value
+    passing = path.with_name(path.name + ".part.npz")
+    np.savez(passing, **arrays)  # type: ignore[arg-type]
+    passing.replace(path)
+
+
+def read_pieces(path: Path) -> tuple[Pieces, list[bytes]]:
+    """Reads what `write_pieces` wrote."""
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    made = []
+    for field in fields(Pieces):
+        value = arrays[field.name]
+        offsets = arrays.get(field.name + ".offsets")
+        made.append(value if offsets is None else Ragged(value, offsets))
+    return Pieces(*made), arrays["words"].tobytes().split(b"\n")
