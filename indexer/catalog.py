@@ -41,6 +41,7 @@ class Catalog:
         self.rows: Ids = np.empty(0, np.int64)  # (r,)
         self._documents: Ids = np.empty(0, np.int64)  # those with a vector, sorted by row
         self._row_of: Ids = np.empty(0, np.int64)  # as many: places in rows
+        self._by_id: Ids = np.empty(0, np.int64)  # as many: their places in order of id
         self.read_rows()
 
     def __len__(self) -> int:
@@ -64,6 +65,7 @@ class Catalog:
         order = np.argsort(rows, kind="stable")
         self._documents = self.ids[has][order]
         self.rows, self._row_of = np.unique(rows[order], return_inverse=True)
+        self._by_id = np.argsort(self._documents)
 
     def allowed(
         self, query: Query, texts: Sequence[int] | None, revision: str | None
@@ -121,7 +123,7 @@ class Catalog:
 
     def rows_of(self, ids: Ids) -> tuple[Ids, Ids]:
         """The rows of those of some documents that have one, and these documents."""
-        order = np.argsort(self._documents)
+        order = self._by_id
         if not len(order):
             return np.empty(0, np.int64), np.empty(0, np.int64)
         place = np.minimum(np.searchsorted(self._documents, ids, sorter=order), len(order) - 1)

@@ -73,11 +73,12 @@ def chunk_whole(path: str, data: bytes, language: str | None) -> Chunk:
     found = definitions(path, data, language)
     first = next((it for it in found if it.kind != "impl"), None)
     last_line = data.count(b"\n") + (not data.endswith(b"\n"))
-    place = (1, max(last_line, 1), 0, len(data), data)
+    place: tuple[int, int, int, int, bytes] = (1, max(last_line, 1), 0, len(data), data)
     if first is None or data[: first.start].strip():
         # A method without its class does not parse in some languages: go by its first line.
         line = definition(data)
-        return Chunk(path, language or "", line.symbol, line.kind, line.signature, *place)
+        named = (line.symbol, line.kind, line.signature)
+        return Chunk(path, language or "", *named, *place)
     named = (first.qualified, first.kind, first.signature)
     doc = (first.doc[:LONGEST_DOC], first.doc_start, first.doc_end)
     return Chunk(path, language or "", *named, *place, *doc)

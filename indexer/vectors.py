@@ -8,16 +8,22 @@ above that an inverted file with one byte a number finds candidates, and the row
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import faiss
+import faiss as typed_faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from codebyte.errors import StaleIndexError
 
+faiss: Any = typed_faiss  # its types lack much of what there is
+
 EXACT_ROWS = 50_000
 PROBES = 48  # lists of the inverted file that a search reads
-CANDIDATES = 8  # times as many as wanted are compared exactly
+CANDIDATES = (
+    2,
+    100,
+)  # how many times as many as wanted are compared exactly, and how many at least
 _TRAINED_ON = 64  # vectors for each list
 _UNSAVED = 0.02  # share of rows that the saved file may lack
 _BLOCK = 1 << 16  # rows
@@ -59,11 +65,9 @@ class VectorFile:
                 f"{self.file} has {size} of {count * self.dim * 2} bytes: "
                 "make its vectors again with `codebyte index --reembed`"
             )
-        self._map = (
-            np.memmap(self.file, np.float16, "r", shape=(count, self.dim))
-            if count
-            else self._memory
-        )
+        if count:
+            mapped = np.memmap(self.file, np.float16, "r", shape=(count, self.dim))
+            self._map = np.asarray(mapped)  # the plain class is quicker to take rows from
         self.count = count
 
     def append(self, rows: Floats) -> int:
@@ -114,7 +118,7 @@ class VectorSearch:
         self._vectors, self.rows = vectors, rows
         self.exact = len(rows) <= EXACT_ROWS
         self._matrix: Floats = np.empty((0, vectors.dim), np.float32)
-        self._index: faiss.Index | None = None
+        self._index: Any = None
         if self.exact:
             self._matrix = vectors.take(rows)
         else:
@@ -150,7 +154,8 @@ class VectorSearch:
                 parameters = faiss.SearchParametersIVF(
                     nprobe=PROBES, sel=faiss.IDSelectorBatch(allowed)
                 )
-            few = min(k * CANDIDATES, len(self.rows))
+            times, least = CANDIDATES
+            few = min(max(k * times, least), len(self.rows))
             _, found = self._index.search(query[None], few, params=parameters)
             rows = np.sort(found[0][found[0] >= 0])
             scores = self._vectors.take(rows) @ query
@@ -166,7 +171,7 @@ class VectorSearch:
         return found
 
 
-def _build(vectors: VectorFile, rows: Rows) -> faiss.Index:
+def _build(vectors: VectorFile, rows: Rows) -> Any:
     num_lists = int(4 * np.sqrt(len(rows)))
     quantizer = faiss.IndexFlatIP(vectors.dim)
     kind = faiss.ScalarQuantizer.QT_8bit
@@ -184,7 +189,7 @@ def _build(vectors: VectorFile, rows: Rows) -> faiss.Index:
     return index
 
 
-def _load(cache: Path | None, vectors: VectorFile, rows: Rows) -> tuple[faiss.Index | None, int]:
+def _load(cache: Path | None, vectors: VectorFile, rows: Rows) -> tuple[Any, int]:
     """The cached index brought up to date, or None where it has to be made again.
 
     With it, how many rows that took.
@@ -209,7 +214,7 @@ def _load(cache: Path | None, vectors: VectorFile, rows: Rows) -> tuple[faiss.In
     return index, len(gone) + len(new)
 
 
-def _ids(index: faiss.IndexIVF) -> Rows:
+def _ids(index: Any) -> Rows:
     lists = index.invlists
     sizes = [lists.list_size(number) for number in range(index.nlist)]
     parts = [
@@ -220,7 +225,7 @@ def _ids(index: faiss.IndexIVF) -> Rows:
     return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
-def _save(index: faiss.Index, cache: Path) -> None:
+def _save(index: Any, cache: Path) -> None:
     temporary = cache.with_name(f"{cache.name}.{os.getpid()}.tmp")
     try:
         faiss.write_index(index, os.fspath(temporary))
