@@ -18,6 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 from codebyte.errors import CheckpointError
 from codebyte.quantize import restored, stored
 from codebyte.tasks.bag import features
+from codebyte.tasks.ragged import SHIFT, WORD, Ragged, Whole
 
 HEAD_NAME = "search_head.safetensors"
 FORMAT = "codebyte search head 1"
@@ -42,6 +44,20 @@ class Bags:
     words: Tensor  # (n,) int64, rows of the matrix of words that goes with it
     counts: Tensor  # (n,) float32
     offsets: Tensor  # (texts + 1,) int64, where each text begins
+
+    @classmethod
+    def of(cls, lists: Ragged) -> "Bags":
+        """Counts the words of lists."""
+        return cls.of_keys(*lists.counted(), len(lists))
+
+    @classmethod
+    def of_keys(cls, keys: Whole, counts: Whole, texts: int) -> "Bags":
+        """From rising keys (`Ragged.counted`) and how often each occurs."""
+        return cls(
+            torch.from_numpy(keys & WORD),
+            torch.from_numpy(counts.astype(np.float32)),
+            torch.from_numpy(np.searchsorted(keys >> SHIFT, np.arange(texts + 1))),
+        )
 
 
 @dataclass(frozen=True, slots=True)

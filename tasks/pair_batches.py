@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from codebyte.tasks.heads import Bags
-from codebyte.tasks.pairs import Pieces, Ragged
+from codebyte.tasks.pairs import Pieces
+from codebyte.tasks.ragged import SHIFT, WORD, Ragged, Whole
 
 # What a query is, with its share of a batch: the first sentence of the documentation, some words
 # of its rest, the name, a comment or string within the code, some words of the code itself.
@@ -25,17 +26,13 @@ _WORD_DROP = {"symbol": 0.08, "signature": 0.15, "body": 0.15}
 _TESTS = 0.4  # share of the tests that is learned from
 _EVENNESS = 0.65  # power of its size by which a repository is drawn
 _MIN_WORDS, _MAX_WORDS = 3, 60  # of a first sentence
-_SHIFT = 32  # a key is the number of a text, shifted, and that of a word
-_WORD = (1 << _SHIFT) - 1
-
-Array = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class PairBatch:
     """Pairs as bags of words, which count by their places in `words`."""
 
-    words: Array  # the numbers of all that occur, rising
+    words: Whole  # the numbers of all that occur, rising
     query: Bags
     code: dict[str, Bags]  # by field
     alike: Tensor  # (n, n) bool: no negatives of one another; the diagonal is False
@@ -56,15 +53,15 @@ class PairSampler:
         drawn = [self._sources[one].draw(rng, size // count) for one in chosen]
         queries = [query for one in drawn for query in one.queries]
         pieces = np.concatenate(
-            [one.rows + (source << _SHIFT) for source, one in zip(chosen, drawn, strict=True)]
+            [one.rows + (source << SHIFT) for source, one in zip(chosen, drawn, strict=True)]
         )
-        counted = {"query": _counted(Ragged.of(queries))}
+        counted = {"query": Ragged.of(queries).counted()}
         for field in _WORD_DROP:
             parts = [
                 getattr(self._sources[source].pieces, field).take(one.rows)
                 for source, one in zip(chosen, drawn, strict=True)
             ]
-            counted[field] = _counted(_joined(parts))
+            counted[field] = Ragged.joined(parts).counted()
         nameless = np.concatenate([one.nameless for one in drawn])
         taken = Ragged.of([words for one in drawn for words in one.taken])
         _hide(counted, nameless, taken)
@@ -72,14 +69,17 @@ class PairSampler:
             keys, counts = counted[field]
             kept = rng.random(len(keys)) >= share
             counted[field] = keys[kept], counts[kept]
-        words = np.unique(np.concatenate([keys for keys, _ in counted.values()]) & _WORD)
-        bags = {field: _bags(*one, words, len(queries)) for field, one in counted.items()}
+        words = np.unique(np.concatenate([keys for keys, _ in counted.values()]) & WORD)
+        bags = {
+            field: Bags.of_keys(_placed(keys, words), counts, len(queries))
+            for field, (keys, counts) in counted.items()
+        }
         return PairBatch(words, bags.pop("query"), bags, _alike(pieces, queries))
 
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    rows: Array  # of the pieces
+    rows: Whole  # of the pieces
     queries: list[NDArray[np.int32]]
     taken: list[NDArray[np.int32]]  # words that the code must do without, once
     nameless: NDArray[np.bool_]
@@ -147,12 +147,12 @@ def _rewritten(rng: Generator, query: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def _hide(
-    counted: dict[str, tuple[Array, Array]], nameless: NDArray[np.bool_], taken: Ragged
+    counted: dict[str, tuple[Whole, Whole]], nameless: NDArray[np.bool_], taken: Ragged
 ) -> None:
     """Takes names, and the words of remarks, out of the code."""
     keys, counts = counted["symbol"]
-    named = ~nameless[keys >> _SHIFT]
-    hidden = np.union1d(keys[~named], _counted(taken)[0])
+    named = ~nameless[keys >> SHIFT]
+    hidden = np.union1d(keys[~named], taken.counted()[0])
     counted["symbol"] = keys[named], counts[named]
     keys, counts = counted["signature"]
     shown = ~np.isin(keys, hidden)
@@ -162,28 +162,12 @@ def _hide(
     counted["body"] = keys[left > 0], left[left > 0]
 
 
-def _counted(lists: Ragged) -> tuple[Array, Array]:
-    """Keys of the words of each text, rising, and how often each stands there."""
-    texts = np.repeat(np.arange(len(lists)), lists.lengths)
-    return np.unique(texts << _SHIFT | lists.values, return_counts=True)
+def _placed(keys: Whole, words: Whole) -> Whole:
+    """Keys by the places of their words instead of their numbers."""
+    return keys >> SHIFT << SHIFT | np.searchsorted(words, keys & WORD)
 
 
-def _joined(lists: Sequence[Ragged]) -> Ragged:
-    lengths = np.concatenate([one.lengths for one in lists])
-    values = np.concatenate([one.values for one in lists])
-    return Ragged(values, np.concatenate([[0], np.cumsum(lengths)]))
-
-
-def _bags(keys: Array, counts: Array, words: Array, texts: int) -> Bags:
-    offsets = np.searchsorted(keys >> _SHIFT, np.arange(texts + 1))
-    return Bags(
-        torch.from_numpy(np.searchsorted(words, keys & _WORD)),
-        torch.from_numpy(counts.astype(np.float32)),
-        torch.from_numpy(offsets.astype(np.int64)),
-    )
-
-
-def _alike(pieces: Array, queries: Sequence[NDArray[np.int32]]) -> Tensor:
+def _alike(pieces: Whole, queries: Sequence[NDArray[np.int32]]) -> Tensor:
     """Pairs of one piece, or with the same words for a query, but each with itself."""
     numbers: dict[bytes, int] = {}
     asked = [numbers.setdefault(np.sort(query).tobytes(), len(numbers)) for query in queries]

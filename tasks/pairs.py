@@ -17,6 +17,7 @@ from codebyte.indexer.chunk import chunk_file, strip_doc
 from codebyte.indexer.languages import is_test
 from codebyte.indexer.repo import SourceFile
 from codebyte.tasks.bag import MAX_BYTES, parts, word
+from codebyte.tasks.ragged import Ragged
 
 MAX_DOC = 3000  # characters of a documentation that are read
 MAX_SAID = 6  # comments and strings of a piece
@@ -43,39 +44,6 @@ class Piece:
     code: bytes  # without the documentation
     doc: str  # without quotes and comment marks; "" where there is none
     test: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Ragged:
-    """Lists of numbers of words, one after the other."""
-
-    values: NDArray[np.int32]
-    offsets: NDArray[np.int64]  # one more than there are lists
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, row: int) -> NDArray[np.int32]:
-        return self.values[self.offsets[row] : self.offsets[row + 1]]
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """How long each list is."""
-        return np.diff(self.offsets)
-
-    def take(self, rows: NDArray[np.int64]) -> "Ragged":
-        """Some of the lists, in the order asked for."""
-        lengths = self.lengths[rows]
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        places = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return Ragged(self.values[places], offsets)
-
-    @classmethod
-    def of(cls, lists: Sequence[Sequence[int]]) -> "Ragged":
-        """From lists."""
-        lengths = np.fromiter(map(len, lists), np.int64, len(lists))
-        values = np.fromiter((value for row in lists for value in row), np.int32, lengths.sum())
-        return cls(values, np.concatenate([[0], np.cumsum(lengths)]))
 
 
 @dataclass(frozen=True, slots=True)

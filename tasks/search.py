@@ -14,6 +14,7 @@ from torch import Tensor
 from codebyte.megabyte import Megabyte
 from codebyte.tasks.bag import fields, parts, word
 from codebyte.tasks.heads import FIELDS, Bags, SearchHead, load_head
+from codebyte.tasks.ragged import Ragged
 
 MAX_TEXT = 4096  # bytes of a query that are read
 
@@ -67,26 +68,13 @@ class Embedder:
             found = [[known.look_up(one) for one in field] for field in split]
             vectors, weights = known.vectors(), known.weights()
         filled = {
-            name: bags(field) for name, field in zip(FIELDS, found, strict=True) if any(field)
+            name: Bags.of(Ragged.of(field))
+            for name, field in zip(FIELDS, found, strict=True)
+            if any(field)
         }
         if not filled:
             return torch.zeros(len(texts), self.dim)
         return self._head(filled, vectors, weights)
-
-
-def bags(texts: Sequence[Sequence[int]]) -> Bags:
-    """Counts the words of texts."""
-    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-    words = np.fromiter((row for text in texts for row in text), np.int64, lengths.sum())
-    keys, counts = np.unique(
-        np.repeat(np.arange(len(texts)), lengths) << 32 | words, return_counts=True
-    )
-    offsets = np.searchsorted(keys >> 32, np.arange(len(texts) + 1))
-    return Bags(
-        torch.from_numpy(keys & 0xFFFFFFFF),
-        torch.from_numpy(counts.astype(np.float32)),
-        torch.from_numpy(offsets.astype(np.int64)),
-    )
 
 
 class _Words:
