@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from codebyte.config import SamplingParams
-from codebyte.decoder import CHUNK, Cancel, Decoder, Prompt, check_ids
+from codebyte.decoder import CHUNK, PROMPT_LOOKUP, Cancel, Decoder, Prompt, check_ids
+from codebyte.drafts import Draft
 from codebyte.megabyte import Megabyte, State
 from codebyte.sampling import Sampler
 from codebyte.vocab import EOT
@@ -24,6 +25,7 @@ def generate(
     *,
     state: State | None = None,
     cancel: Cancel | None = None,
+    draft: Draft | None = PROMPT_LOOKUP,
 ) -> Iterator[bytes]:
     """Gives what follows the prompt, bytes as soon as it is certain that they stay.
 
@@ -35,10 +37,11 @@ def generate(
         params: how to choose and when to stop; a stop string is not part of the output.
         state: of one row, to go on from; changed in place as long as it has room.
         cancel: asked between bytes; True ends the output.
+        draft: guesses what comes, to write the same text sooner; None writes byte by byte.
     """
     if state is not None and int(state.length[0]) + len(prompt) >= model.config.context:
         state = None
-    decoder = Decoder(model, state=state)
+    decoder = Decoder(model, state=state, draft=draft)
     if decoder.prefill(cropped(prompt, model.config.context, params.max_new_bytes), cancel=cancel):
         yield from decoder.generate(params, cancel=cancel)
 

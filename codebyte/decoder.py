@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from codebyte.config import SamplingParams
+from codebyte.drafts import Draft, Guesser, PromptLookup, Verifier
 from codebyte.errors import InputError
 from codebyte.megabyte import Megabyte, State
 from codebyte.sampling import Sampler, bits_of, until_stop
@@ -21,19 +22,34 @@ from codebyte.vocab import EOT
 
 Cancel = Callable[[], bool]
 Change = Callable[[NDArray[np.float32], bytes], NDArray[np.float32]]  # (v,), the output -> (v,)
+Decide = Callable[[NDArray[np.float32]], tuple[int, float]]  # logits -> an id and its bits
 Prompt = bytes | Sequence[int]
 
 CHUNK = 256  # ids fed at once; also how far apart the marks of a long prompt are
 BACK = 16  # ids before the end of a prompt where there is a mark, for a few bytes taken back
 MOST_MARKS = 128
 NEWLINE = ord("\n")
+PROMPT_LOOKUP = PromptLookup()
 
 
 class Decoder:
-    """A prompt cache over one state of one row. For one user at a time, not for several threads."""
+    """A prompt cache over one state of one row. For one user at a time, not for several threads.
 
-    def __init__(self, model: Megabyte, *, state: State | None = None) -> None:
+    Args:
+        model: any Megabyte.
+        state: of one row, to go on from.
+        draft: guesses what comes, to write the same text sooner; None writes byte by byte.
+    """
+
+    def __init__(
+        self,
+        model: Megabyte,
+        *,
+        state: State | None = None,
+        draft: Draft | None = PROMPT_LOOKUP,
+    ) -> None:
         self.model = model
+        self.draft = draft
         self.cached = 0  # ids of the last prompt that did not have to be fed
         self._request = 0
         self._begin(state)
@@ -48,6 +64,7 @@ class Decoder:
         self._state = self.model.init_state() if state is None else state
         self._before = int(self._state.length[0])  # ids that a given state came with
         self._ids: list[int] = []  # all that was fed since: a prompt, and output after it
+        self._text = bytearray()  # the same, with one byte for any special
         self._prompt = 0  # how many of them are the prompt
         self._marks: list[tuple[int, State]] = []  # by rising number of ids
         self._mark()
@@ -120,32 +137,73 @@ class Decoder:
         request = self._request
         if self._prompt < len(self._ids):
             self._go_back(self._prompt)
-        decoder, byte, output = self, EOT, bytearray()
-        for count in range(most):
-            if request != self._request or (cancel is not None and cancel()):
-                return "cancel"
-            if count:
-                decoder = decoder._after(byte)
-            logits = decoder._state.logits[0].detach().cpu().numpy()
+        output = bytearray()
+        guesser = Guesser(self.draft)
+
+        def decide(logits: NDArray[np.float32]) -> tuple[int, float]:
             if change is not None:
                 logits = change(logits, bytes(output))
             byte = choose(logits)
+            if byte != EOT:
+                output.append(byte)
+            return byte, bits_of(logits, byte)
+
+        decoder = self
+        decided: list[tuple[int, float]] = []  # and not yielded yet, the next one last
+        byte = EOT
+        for count in range(most):
+            if request != self._request or (cancel is not None and cancel()):
+                return "cancel"
+            if not decided:
+                if count:
+                    decoder, decided = decoder._after(byte, guesser, decide, most - count - 1)
+                else:
+                    decided = [decide(decoder._state.logits[0].detach().cpu().numpy())]
+            byte, bits = decided.pop()
             if byte == EOT:
                 return "eot"
-            output.append(byte)
-            yield byte, bits_of(logits, byte)
+            yield byte, bits
         return "budget"
 
-    def _after(self, byte: int) -> "Decoder":
-        """Feeds one byte; in a full context, to a decoder of its own that knows the last half."""
-        if self.room > 0:
-            self._feed([byte])
-            if byte == NEWLINE:  # where what is taken of the output may end
-                self._mark()
-            return self
-        other = Decoder(self.model)
-        other.prefill([*self._ids, byte][-max(1, self.model.config.context // 2) :])
-        return other
+    @torch.inference_mode()
+    def _after(
+        self, byte: int, guesser: Guesser, decide: Decide, most: int
+    ) -> "tuple[Decoder, list[tuple[int, float]]]":
+        """Feeds a byte and those guessed after it that turn out right.
+
+        In a full context it feeds a decoder of its own that knows the last half.
+
+        Returns:
+            The decoder to go on with; what was decided after the byte, the first one last.
+        """
+        if self.room <= 0:
+            other = Decoder(self.model, draft=self.draft)
+            other.prefill([*self._ids, byte][-max(1, self.model.config.context // 2) :])
+            return other, [decide(other._state.logits[0].detach().cpu().numpy())]
+        guess = guesser.guess(bytes(self._text) + bytes((byte,)), min(most, self.room - 1))
+        ids = [byte, *guess]
+        try:
+            verifier = Verifier(self.model, self._state, ids)
+            decided = [decide(verifier.logits[0])]
+            while len(decided) < len(ids) and decided[-1][0] == ids[len(decided)]:
+                decided.append(decide(verifier.logits[len(decided)]))
+            kept = ids[: len(decided)]
+            if byte == NEWLINE:
+                verifier.accept(1)
+                self._note(kept[:1])
+                self._mark()  # where what is taken of the output may end
+                kept = kept[1:]
+            if kept:
+                verifier.accept(len(decided))
+                self._note(kept)
+                if kept[-1] == NEWLINE:  # of a guess only the last byte may be one
+                    self._mark()
+        except BaseException:  # a half-fed state is of no use
+            self._begin()
+            raise
+        if guess:
+            guesser.learn(len(guess), len(decided) - 1)
+        return self, decided[::-1]
 
     @torch.inference_mode()
     def _feed(self, ids: list[int]) -> None:
@@ -154,7 +212,11 @@ class Decoder:
         except BaseException:  # a half-fed state is of no use
             self._begin()
             raise
+        self._note(ids)
+
+    def _note(self, ids: list[int]) -> None:
         self._ids += ids
+        self._text += bytes(min(i, 255) for i in ids)
 
     @torch.inference_mode()
     def _mark(self) -> None:
@@ -169,7 +231,7 @@ class Decoder:
             self._marks.pop()
         marked, snapshot = self._marks[-1]
         self._state = snapshot.snapshot()  # the mark stays as it is
-        del self._ids[marked:]
+        del self._ids[marked:], self._text[marked:]
 
 
 def check_ids(ids: Sequence[int], vocab_size: int) -> None:

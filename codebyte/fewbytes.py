@@ -16,6 +16,7 @@ v vocabulary, k patches.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,10 +112,7 @@ class FewBytes:
         """As `patching.word_ends`."""
         kinds = [min(new, 256) for new in (before, *ids)]
         word, end = self._word, self._end
-        return [
-            (word[one] and not word[new]) or end[new]
-            for one, new in zip(kinds, kinds[1:], strict=False)
-        ]
+        return [(word[one] and not word[new]) or end[new] for one, new in pairwise(kinds)]
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
@@ -306,16 +304,19 @@ class _Block:
 
 class _Conv:
     def __init__(self, conv: CausalConv) -> None:
-        self._taps = list(_array(conv.weight))
-        self._dilation, self._reach = conv.dilation, conv.reach
+        self._taps = np.ascontiguousarray(_array(conv.weight)[::-1])  # of the farthest place first
+        self._dilation = conv.dilation
 
     def try_(self, x: Array, cache: Any, row: int) -> tuple[Array, Accept]:
         last, n = _array(cache.last)[row], len(x)
         joined = np.concatenate([last, x])
-        out = x * self._taps[0]
-        for i, tap in enumerate(self._taps[1:], 1):
-            start = self._reach - i * self._dilation
-            out += joined[start : start + n] * tap
+        if n == 1:
+            out = (joined[:: self._dilation] * self._taps).sum(axis=0)[None]
+        else:
+            out = joined[:n] * self._taps[0]
+            for i in range(1, len(self._taps)):
+                start = i * self._dilation
+                out += joined[start : start + n] * self._taps[i]
 
         def accept(count: int) -> None:
             last[:] = joined[count : count + len(last)]

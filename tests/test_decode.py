@@ -40,13 +40,18 @@ def slow_greedy(model: Megabyte, prompt: Sequence[int], most: int) -> bytes:
 def fed_ids(model: Megabyte, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A list that grows by the number of ids whenever the model takes a step."""
     fed: list[int] = []
-    step = model.step
+    step, try_ = model.step, model.wiring.try_
 
     def counting(ids: torch.Tensor, *args: object) -> torch.Tensor:
         fed.append(ids.shape[1])
         return step(ids, *args)  # type: ignore[arg-type]
 
+    def counting_tries(ids: Sequence[int], *args: object) -> object:
+        fed.append(len(ids))
+        return try_(ids, *args)
+
     monkeypatch.setattr(model, "step", counting)
+    monkeypatch.setattr(model.wiring, "try_", counting_tries)
     return fed
 
 
