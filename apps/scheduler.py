@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from codebyte.errors import CodebyteError
 
-MOST_INSIDE = 24  # requests under way or waiting; well under the 40 worker threads there are
+MOST_INSIDE = 32  # requests under way or waiting; well under the 40 worker threads there are
 MOST_OF_ONE = 16  # of them, of one client
 QUANTUM = 0.005  # seconds at the model, after which others who wait come first
 
@@ -92,43 +92,73 @@ class Place:
         self.leave()
 
 
+class Cancel(threading.Event):
+    """A flag that ends a request, and at once where it only waits for its turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: threading.Event | None = None
+
+    def set(self) -> None:
+        """Raises the flag."""
+        super().set()
+        waiting = self.waiting
+        if waiting is not None:
+            waiting.set()
+
+
 class Turns:
     """A lock held for a short while at a time, given to the clients who wait one after another."""
 
     def __init__(self, quantum: float = QUANTUM) -> None:
-        self._quantum = quantum
+        self.quantum = quantum
         self._lock = threading.Lock()
-        self._waiting: OrderedDict[str, deque[threading.Event]] = OrderedDict()
+        self._waiting: OrderedDict[str, deque[_Waiter]] = OrderedDict()
         self._taken = False
-        self._since = 0.0
 
     @contextmanager
-    def turn(self, client: str) -> Iterator[None]:
-        """Waits for a turn, and passes it on at the end."""
-        self._take(client)
+    def turn(self, client: str, cancel: threading.Event) -> Iterator["Turn"]:
+        """Waits for a turn, and passes it on at the end.
+
+        Args:
+            client: who asks.
+            cancel: where it is set meanwhile, no turn is waited for; a Cancel ends the waiting.
+        """
+        turn = Turn(self, client, cancel)
+        turn.take()
         try:
-            yield
+            yield turn
         finally:
-            self._pass_on()
+            turn.pass_on()
 
-    def pause(self, client: str) -> None:
-        """To be called during a turn, often: lets others go first if it has lasted long enough."""
-        if self._waiting and time.perf_counter() - self._since > self._quantum:
-            self._pass_on()
-            self._take(client)
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._waiting)
 
-    def _take(self, client: str) -> None:
-        mine = None
+    def take(self, client: str, cancel: threading.Event) -> bool:
+        """Waits for the lock; False if cancelled."""
         with self._lock:
-            if self._taken:
-                mine = threading.Event()
-                self._waiting.setdefault(client, deque()).append(mine)
-            self._taken = True
-        if mine is not None:
-            mine.wait()
-        self._since = time.perf_counter()
+            if not self._taken:
+                self._taken = True
+                return True
+            mine = _Waiter()
+            self._waiting.setdefault(client, deque()).append(mine)
+        if isinstance(cancel, Cancel):
+            cancel.waiting = mine.woken
+            if cancel.is_set():
+                mine.woken.set()
+        mine.woken.wait()
+        with self._lock:
+            if not mine.given:
+                requests = self._waiting[client]
+                requests.remove(mine)
+                if not requests:
+                    del self._waiting[client]
+            return mine.given
 
-    def _pass_on(self) -> None:
+    def pass_on(self) -> None:
+        """Gives the lock to the next."""
         with self._lock:
             if not self._waiting:
                 self._taken = False
@@ -139,4 +169,42 @@ class Turns:
                 self._waiting.move_to_end(client)
             else:
                 del self._waiting[client]
-        following.set()
+            following.given = True
+        following.woken.set()
+
+
+class Turn:
+    """A turn of one request."""
+
+    def __init__(self, turns: Turns, client: str, cancel: threading.Event) -> None:
+        self.held = False
+        self._turns, self._client, self._cancel = turns, client, cancel
+        self._since = 0.0
+
+    def take(self) -> None:
+        """Waits for it; it is not held where the request was cancelled meanwhile."""
+        self.held = self._turns.take(self._client, self._cancel)
+        self._since = time.perf_counter()
+
+    def pause(self) -> None:
+        """To be called often: lets others go first if the turn has lasted long enough."""
+        late = time.perf_counter() - self._since > self._turns.quantum
+        if self.held and late and self._turns.wanted:
+            self.pass_on()
+            self.take()
+
+    def pass_on(self) -> None:
+        """Ends it."""
+        if self.held:
+            self.held = False
+            self._turns.pass_on()
+
+
+class _Waiter:
+    """A place in the line."""
+
+    __slots__ = ("given", "woken")
+
+    def __init__(self) -> None:
+        self.given = False
+        self.woken = threading.Event()

@@ -1,6 +1,5 @@
 """What the routes share: a place in the queue, an end when the client leaves, the counting."""
 
-import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any, TypeVar
@@ -11,7 +10,7 @@ from starlette.responses import Response
 
 from codebyte.apps.guard import error_body, is_loopback
 from codebyte.apps.metrics import Meter, Metrics
-from codebyte.apps.scheduler import BusyError
+from codebyte.apps.scheduler import BusyError, Cancel
 from codebyte.apps.session import Items, Session
 from codebyte.apps.streams import EventStream, events, in_thread, watched
 from codebyte.tasks.completion import Completion, Piece
@@ -53,7 +52,7 @@ class Running:
         self, request: Request, client: str, meter: Meter, leave: Callable[[], None]
     ) -> None:
         self.client = client
-        self.cancel = threading.Event()
+        self.cancel = Cancel()
         self._request, self._meter, self._leave = request, meter, leave
         self._finished = False
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codebyte.apps.caches import Caches
-from codebyte.apps.scheduler import Queue, Turns
+from codebyte.apps.scheduler import Queue, Turn, Turns
 from codebyte.checkpoint import load
 from codebyte.config import SamplingParams
 from codebyte.scoring import surprisal
@@ -133,8 +133,11 @@ class Session:
         sampling: SamplingParams | None = None,
         raw: bool = False,
     ) -> Items:
+        turn: Turn | None = None
+
         def cancelled() -> bool:
-            self._turns.pause(client)  # asked between bytes, during a turn
+            if turn is not None:  # asked between bytes, during a turn
+                turn.pause()
             return cancel.is_set()
 
         with self.caches.taken(client, prefix, suffix, path, cancel) as completer:
@@ -150,8 +153,8 @@ class Session:
                 raw=raw,
             )
             while not cancel.is_set():
-                with self._turns.turn(client):
-                    item = next(stream, None)
+                with self._turns.turn(client, cancel) as turn:
+                    item = next(stream, None) if turn.held else None
                 if item is None or cancel.is_set():
                     return
                 yield item

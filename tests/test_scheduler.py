@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from codebyte.apps.scheduler import BusyError, Queue, Turns
+from codebyte.apps.scheduler import BusyError, Cancel, Queue, Turns
 
 
 def test_one_too_many_is_turned_away_and_told_when_to_come_again() -> None:
@@ -49,10 +49,10 @@ def order_of(turns: Turns, waiting: list[str]) -> list[str]:
     threads = []
 
     def take(client: str) -> None:
-        with turns.turn(client):
+        with turns.turn(client, Cancel()):
             found.append(client)
 
-    with turns.turn("first"):
+    with turns.turn("first", Cancel()):
         for client in waiting:
             threads.append(threading.Thread(target=take, args=(client,)))
             threads[-1].start()
@@ -71,17 +71,17 @@ def test_a_long_turn_lets_others_go_first_but_only_after_a_while() -> None:
     turns, found = Turns(quantum=0.2), []
 
     def short() -> None:
-        with turns.turn("short"):
+        with turns.turn("short", Cancel()):
             found.append("short")
 
     thread = threading.Thread(target=short)
-    with turns.turn("long"):
+    with turns.turn("long", Cancel()) as turn:
         thread.start()
         time.sleep(0.002)
-        turns.pause("long")
+        turn.pause()
         found.append("soon")
         time.sleep(0.25)
-        turns.pause("long")
+        turn.pause()
         found.append("later")
     thread.join()
     assert found == ["soon", "short", "later"]
@@ -93,11 +93,11 @@ def test_only_one_holds_the_model_at_a_time() -> None:
     def work(client: str) -> None:
         nonlocal inside, most
         for _ in range(50):
-            with turns.turn(client):
+            with turns.turn(client, Cancel()) as turn:
                 inside += 1
                 most = max(most, inside)
                 inside -= 1
-                turns.pause(client)
+                turn.pause()
 
     threads = [threading.Thread(target=work, args=(str(i),)) for i in range(6)]
     for thread in threads:
@@ -109,7 +109,34 @@ def test_only_one_holds_the_model_at_a_time() -> None:
 
 def test_a_turn_that_fails_is_passed_on() -> None:
     turns = Turns()
-    with pytest.raises(ZeroDivisionError), turns.turn("a"):
+    with pytest.raises(ZeroDivisionError), turns.turn("a", Cancel()):
         1 / 0  # noqa: B018
-    with turns.turn("b"):
+    with turns.turn("b", Cancel()):
         pass
+
+
+def test_who_is_cancelled_waits_no_longer_and_holds_nobody_up() -> None:
+    turns, cancel, held = Turns(), Cancel(), []
+
+    def wait() -> None:
+        with turns.turn("leaving", cancel) as turn:
+            held.append(turn.held)
+            turn.pause()
+
+    with turns.turn("long", Cancel()):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        time.sleep(0.02)
+        cancel.set()
+        thread.join(5)
+        assert held == [False]
+        assert not turns.wanted
+    with turns.turn("next", Cancel()) as turn:
+        assert turn.held
+
+
+def test_a_flag_that_is_up_already_is_seen() -> None:
+    turns, cancel = Turns(), Cancel()
+    cancel.set()
+    with turns.turn("long", Cancel()), turns.turn("late", cancel) as turn:
+        assert not turn.held
