@@ -3,7 +3,9 @@
 file -> bits per byte -> lines -> suspicion (and repairs that score better) -> report
 """
 
+import difflib
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +15,24 @@ from codebyte.indexer.filters import skip_content
 from codebyte.indexer.languages import language_of
 from codebyte.indexer.repo import open_repo, read_blobs
 from codebyte.megabyte import Megabyte
-from codebyte.scoring import line_bits, surprisal
-from codebyte.tasks.findings import SURPRISING, FileReport, Finding, skipped_file
+from codebyte.tasks.findings import FileReport, Finding, skipped_file
+from codebyte.tasks.reasons import finding_of
+from codebyte.tasks.suspicion import Judged, load_judge
 
-MOST_FINDINGS = 3  # per file
+FEWEST_FINDINGS = 1  # of a file, where a line reaches LEAST
+FINDINGS_PER_LINE = 0.02  # at most so many more
+LEAST = 0.05  # suspicion below which a line is no finding
 
 
 def line_suspicion(model: Megabyte, source: bytes, path: str) -> NDArray[np.float32]:
-    """How suspicious each line is, (number of lines,), 0 to 1; place i is line i + 1."""
-    return _lines(source, surprisal(model, source))
+    """How suspicious each line is, (number of lines,), 0 to 1; place i is line i + 1.
+
+    Raises:
+        CheckpointError: the fitted tables are missing.
+    """
+    if not source:
+        return np.zeros(0, np.float32)
+    return load_judge().judge(model, source, path).lines
 
 
 def scan_file(
@@ -39,39 +50,38 @@ def scan_file(
         model: any Megabyte.
         source: the file.
         path: its name, which tells the language.
-        changed_lines: only these lines, 1-based, may have findings; None for all.
-        old_source: the file before the change: what was as suspicious before is not reported.
+        changed_lines: only these lines, 1-based, may have findings; None for all, or with an old
+            source for those that differ from it.
+        old_source: the file before the change: only the rise in suspicion counts.
         repairs: whether to look for edits that make the file likelier.
+
+    Raises:
+        CheckpointError: the fitted tables are missing.
     """
     language = language_of(path) or ""
     if (reason := skip_content(source, language)) is not None:
         return skipped_file(path, language, reason)
-    bits = surprisal(model, source)
-    lines = _lines(source, bits)
-    text = source.split(b"\n")
-    order = np.argsort(-lines, kind="stable")
-    chosen = [i for i in order if changed_lines is None or i + 1 in changed_lines][:MOST_FINDINGS]
-    findings = [
-        Finding(
-            rule=SURPRISING,
-            path=path,
-            line=int(i) + 1,
-            column=len(text[i]) - len(text[i].lstrip()) + 1,
-            end_column=len(text[i]) + 1,
-            suspicion=float(lines[i]),
-            message="this line is more surprising than the rest of the file",
-            reasons=(),
-        )
-        for i in chosen
-    ]
+    replaced: dict[int, list[int]] = {}
+    if old_source is not None:
+        replaced = _replaced(old_source, source)
+        changed_lines = set(replaced) if changed_lines is None else changed_lines
+    judge = load_judge()
+    judged = judge.judge(model, source, path, repairs=repairs, only=changed_lines)
+    lines = judged.lines
+    if changed_lines is not None:
+        lines = np.where(_mask(changed_lines, len(lines)), lines, 0.0).astype(np.float32)
+    if old_source:
+        wanted = {line for olds in replaced.values() for line in olds}
+        before = judge.judge(model, old_source, path, repairs=repairs, only=wanted).lines
+        lines = _risen(lines, before, replaced)
     return FileReport(
         path=path,
         language=language,
-        suspicion=float(lines.max(initial=0.0)),
-        bits_per_byte=float(bits.mean()),
+        suspicion=float(1 - np.prod(1 - np.sort(lines)[-20:], dtype=np.float64)),
+        bits_per_byte=float(judged.reading.bits.mean()),
         lines=lines,
-        bits=bits,
-        findings=tuple(findings),
+        bits=judged.reading.bits,
+        findings=_findings(judged, source, path, lines),
     )
 
 
@@ -87,6 +97,7 @@ def scan(
 
     Raises:
         RepoError: it cannot be opened or has no such revision.
+        CheckpointError: the fitted tables are missing.
     """
     place = Path(path)
     if place.is_file():
@@ -103,6 +114,40 @@ def scan(
     return sorted(reports, key=lambda report: (-report.suspicion, report.path))
 
 
-def _lines(source: bytes, bits: NDArray[np.float32]) -> NDArray[np.float32]:
-    total = line_bits(source, bits)
-    return (1 - np.exp2(-total / 64)).astype(np.float32)
+def _findings(
+    judged: Judged, source: bytes, path: str, lines: NDArray[np.float32]
+) -> tuple[Finding, ...]:
+    most = FEWEST_FINDINGS + int(FINDINGS_PER_LINE * judged.code.sum())
+    order = np.argsort(-lines, kind="stable")[:most]
+    return tuple(
+        finding_of(judged, source, path, int(row), float(lines[row]))
+        for row in order
+        if lines[row] >= LEAST
+    )
+
+
+def _mask(lines: Collection[int], count: int) -> NDArray[np.bool_]:
+    return np.isin(np.arange(1, count + 1), list(lines))
+
+
+def _replaced(old: bytes, new: bytes) -> dict[int, list[int]]:
+    """The lines of the new text that are not in the old one, with those they stand for, 1-based."""
+    matcher = difflib.SequenceMatcher(None, old.split(b"\n"), new.split(b"\n"), autojunk=False)
+    found: dict[int, list[int]] = {}
+    for tag, i, i_end, j, j_end in matcher.get_opcodes():
+        if tag in ("replace", "insert"):
+            for line in range(j, j_end):
+                found[line + 1] = list(range(i + 1, i_end + 1))
+    return found
+
+
+def _risen(
+    lines: NDArray[np.float32], before: NDArray[np.float32], replaced: dict[int, list[int]]
+) -> NDArray[np.float32]:
+    """What is left of each line's suspicion when that of the lines it stands for is taken off."""
+    risen = lines.copy()
+    for line, olds in replaced.items():
+        known = [before[old - 1] for old in olds if old <= len(before)]
+        if line <= len(risen) and known:
+            risen[line - 1] = max(0.0, risen[line - 1] - max(known))
+    return risen

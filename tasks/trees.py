@@ -88,6 +88,38 @@ class Steps:
     def as_dict(self) -> dict[str, Any]:
         """Plain lists, for JSON."""
         return {
-            "x": [float(f"{v:.5g}") for v in self.x],
-            "y": [float(f"{v:.4g}") for v in self.y],
+            "x": [float(f"{v:.6g}") for v in self.x],
+            "y": [float(f"{v:.6g}") for v in self.y],
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """Logistic regression on features whose large values are drawn in: sign(x) log(1 + |x|)."""
+
+    base: float
+    mean: Values  # (features,), of the drawn-in features
+    weight: Values  # (features,), already over their deviations
+
+    def log_odds(self, table: Values) -> Values:
+        """(rows, features) -> (rows,)."""
+        return self.base + (drawn_in(table) - self.mean) @ self.weight
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Linear":
+        """From what `as_dict` gave."""
+        mean, weight = np.array(data["mean"], np.float32), np.array(data["weight"], np.float32)
+        return cls(float(data["base"]), mean, weight)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, for JSON."""
+        return {
+            "base": self.base,
+            "mean": [float(f"{v:.5g}") for v in self.mean],
+            "weight": [float(f"{v:.5g}") for v in self.weight],
+        }
+
+
+def drawn_in(table: Values) -> Values:
+    """sign(x) log(1 + |x|)."""
+    return np.sign(table) * np.log1p(np.abs(table))
