@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codebyte.errors import StaleIndexError
-from codebyte.indexer.words import split_words, terms_of
+from codebyte.indexer.words import exact_name, split_words, terms_of
 
 FIELDS = ("symbol", "path", "signature", "body")
 WEIGHTS = (2.0, 1.0, 1.4, 1.0)
@@ -240,6 +240,9 @@ class LexicalIndex:
                     numbers = self._numbers(word)
                 for number in numbers:
                     counts[number] = counts.get(number, 0) + (count << shift)
+        name = exact_name(document.symbol[-_MAX_NAME:])
+        if len(name) > 1 and not any(character.isspace() for character in name):
+            counts[self._vocabulary.setdefault(name, len(self._vocabulary))] = 1 << 40
         return counts
 
     def _numbers(self, word: str) -> tuple[int, ...]:

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from codebyte.indexer.languages import is_test
 from codebyte.indexer.query import Query
-from codebyte.indexer.words import split_words, terms_of
+from codebyte.indexer.words import exact_name, split_words, terms_of
 
 Mode = Literal["hybrid", "lexical", "dense"]
 Why = Literal["words", "meaning", "both"]
-Found = tuple[NDArray[np.int64], NDArray[np.float32]]  # ids and scores, in any order
+Scores = NDArray[np.float32]
+Found = tuple[NDArray[np.int64], Scores]  # ids and scores, in any order
 
 POOL = 200  # best candidates of each kind that are looked at
 MEANING = {"sentence": 0.5, "symbol": 0.2}  # weight of vectors in the mixture
@@ -43,17 +44,34 @@ class Metadata(Protocol):
     """What the rules look at; chunks of `codebyte.indexer.chunk` have most of it."""
 
     @property
-    def path(self) -> str: ...
+    def path(self) -> str:
+        """Inside its repository."""
+        ...
+
     @property
-    def symbol(self) -> str: ...
+    def symbol(self) -> str:
+        """Qualified, or ""."""
+        ...
+
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """Such as "function" or "section"."""
+        ...
+
     @property
-    def repo(self) -> str: ...
+    def repo(self) -> str:
+        """The repository's name."""
+        ...
+
     @property
-    def start_line(self) -> int: ...
+    def start_line(self) -> int:
+        """From 1."""
+        ...
+
     @property
-    def fingerprint(self) -> int | str | None: ...
+    def fingerprint(self) -> int | str | None:
+        """Equal for equal content; None where that is not known."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +120,7 @@ def rank(
     k: int = 10,
     mode: Mode = "hybrid",
     rules: Rules | None = None,
+    related: Found | None = None,
 ) -> list[Ranked]:
     """The best k candidates, best first.
 
@@ -114,41 +133,42 @@ def rank(
         k: how many.
         mode: which kinds of scores count.
         rules: None for the usual ones.
+        related: candidates by words that stand for those of the query; counts in mode "hybrid".
     """
     rules = Rules() if rules is None else rules
-    kinds = {"lexical": lexical if mode != "dense" else None}
-    kinds["dense"] = dense if mode != "lexical" else None
-    pool = _pool([found for found in kinds.values() if found is not None], max(POOL, k))
+    lexical = None if mode == "dense" else lexical
+    dense = None if mode == "lexical" else dense
+    related = related if mode == "hybrid" else None
+    pool = _pool([it for it in (lexical, related, dense) if it is not None], max(POOL, k))
     if not len(pool):
         return []
-    words = _scaled(kinds["lexical"], pool, floor=0.0)
-    meaning = _scaled(kinds["dense"], pool, floor=None)
-    weight = MEANING[query.kind] if kinds["lexical"] and kinds["dense"] else float(mode == "dense")
-    if kinds["lexical"] is None or not len(kinds["lexical"][0]):
-        weight = 1.0
-    fused = (1 - weight) * words + weight * meaning
+    said, stood_for = _of_pool(lexical, pool), _of_pool(related, pool)
+    words = (said + stood_for) / max(float((said + stood_for).max()), 1e-9)
+    near = _from_lowest(dense, pool)
+    weight = MEANING[query.kind] if words.any() and dense is not None else float(not words.any())
+    fused = (1 - weight) * words + weight * near
     about = metadata([int(number) for number in pool])
     scores = _apply(query, fused, about, rules)
-    results: list[Ranked] = []
-    first: dict[object, int] = {}
+    said /= max(float(said.max()), 1e-9)
+    meant = np.maximum(near, words - said)
 
     def order(place: int) -> tuple[float, str, str, int, int]:
         """Best first, then by place: ids depend on what was indexed when."""
         it = about[place]
         return -scores[place], it.repo, it.path, it.start_line, int(pool[place])
 
+    results: list[Ranked] = []
+    first: dict[tuple[object, str], int] = {}
     for place in sorted(range(len(pool)), key=order):
-        number, print_ = int(pool[place]), about[place].fingerprint
-        if rules.fold and print_ is not None and (key := (print_, about[place].symbol)) in first:
-            kept = first[key]
-            copies = (*results[kept].copies, number)
-            results[kept] = Ranked(results[kept].id, results[kept].score, results[kept].why, copies)
-            continue
-        if len(results) == k:
-            break
-        if rules.fold and print_ is not None:
-            first[print_, about[place].symbol] = len(results)
-        results.append(Ranked(number, float(scores[place]), _why(words[place], meaning[place])))
+        number, content = int(pool[place]), (about[place].fingerprint, about[place].symbol)
+        if content in first:
+            kept = results[first[content]]
+            results[first[content]] = replace(kept, copies=(*kept.copies, number))
+        elif len(results) < k:
+            if rules.fold and content[0] is not None:
+                first[content] = len(results)
+            why = _why(float(said[place]), float(meant[place]))
+            results.append(Ranked(number, float(scores[place]), why))
     return results
 
 
@@ -166,28 +186,22 @@ def _pool(found: Sequence[Found], most: int) -> NDArray[np.int64]:
     return np.unique(np.concatenate(best))
 
 
-def _scaled(
-    found: Found | None, pool: NDArray[np.int64], floor: float | None
-) -> NDArray[np.float32]:
-    """Scores of the pool, brought to 0..1; 0 for what was not found.
+def _of_pool(found: Found | None, pool: NDArray[np.int64], without: float = 0.0) -> Scores:
+    """The scores of the pool's ascending ids; `without` for those that were not found."""
+    scores = np.full(len(pool), without, np.float32)
+    if found is not None and len(found[0]):
+        places = np.minimum(np.searchsorted(pool, found[0]), len(pool) - 1)
+        inside = pool[places] == found[0]
+        scores[places[inside]] = found[1][inside]
+    return scores
 
-    Args:
-        found: candidates.
-        pool: ascending ids.
-        floor: the score that becomes 0; None for the lowest one.
-    """
-    scaled = np.zeros(len(pool), np.float32)
+
+def _from_lowest(found: Found | None, pool: NDArray[np.int64]) -> Scores:
+    """The scores of the pool, brought to 0..1 between the lowest and the highest found."""
     if found is None or not len(found[0]):
-        return scaled
-    ids, scores = found
-    low = float(scores.min()) if floor is None else floor
-    span = float(scores.max()) - low
-    if span <= 0:
-        return scaled
-    places = np.minimum(np.searchsorted(pool, ids), len(pool) - 1)
-    inside = pool[places] == ids
-    scaled[places[inside]] = (scores[inside] - low) / span
-    return scaled
+        return np.zeros(len(pool), np.float32)
+    low, high = float(found[1].min()), float(found[1].max())
+    return (_of_pool(found, pool, low) - np.float32(low)) / np.float32(max(high - low, 1e-9))
 
 
 def _apply(
@@ -255,20 +269,15 @@ def _named(it: Metadata, query: Query, rules: Rules) -> float:
     if not own or it.kind in ("section", "lines"):
         return 0.0
     if query.kind == "symbol":
-        name = _last_part(query.words)
+        name = exact_name(query.words)[1:]
         if own == name:
             return rules.definition * (1.1 if it.kind == "class" else 1.0)
         return rules.definition * 0.5 if own.casefold() == name.casefold() else 0.0
-    return rules.mention if any(own == _last_part(name) for name in query.names) else 0.0
+    return rules.mention if any(own == exact_name(name)[1:] for name in query.names) else 0.0
 
 
 def _share(terms: frozenset[str], asked: frozenset[str]) -> float:
     return len(terms & asked) / len(terms) if terms else 0.0
-
-
-def _last_part(name: str) -> str:
-    """The last part of a qualified name: "read" of "io.Reader::read()"."""
-    return re.split(r"::|->|[.#/]", name.strip("()?!~ "))[-1].strip("()?!~ ")
 
 
 def _why(words: float, meaning: float) -> Why:

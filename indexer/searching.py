@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codebyte.errors import InputError, StaleIndexError
+from codebyte.indexer.associations import packaged_associations
 from codebyte.indexer.catalog import Catalog, Mask
 from codebyte.indexer.exact import matching_texts
 from codebyte.indexer.lexical import LexicalIndex
@@ -148,7 +149,11 @@ def find(
     if without:
         others = ~np.isin(catalog.ids, np.asarray(without))
         mask = others if mask is None else mask & others
-    lexical = catalog.keep(*snapshot.lexical.scores(query.words), mask)
+    table = packaged_associations()
+    lexical = catalog.keep(*snapshot.lexical.scores(table.said(query)), mask)
+    related = None
+    if mode == "hybrid":
+        related = catalog.keep(*snapshot.lexical.scores(table.meant(query)), mask)
     dense = None
     if vector is not None and mode != "lexical" and snapshot.nearest is not None:
         dense = _dense(snapshot, vector, lexical, mask)
@@ -157,9 +162,7 @@ def find(
         lexical = (catalog.ids[mask], np.zeros(int(mask.sum()), np.float32))
         if not (query.exact or query.patterns or not query.words.strip()):
             lexical = (lexical[0][:0], lexical[1][:0])
-    ranked = rank(
-        query, lexical, dense, store.entries, k, mode if dense is not None else "lexical", rules
-    )
+    ranked = rank(query, lexical, dense, store.entries, k, mode, rules, related)
     entries = {entry.id: entry for entry in store.entries([it.id for it in ranked])}
     bodies = store.bodies([it.id for it in ranked])
     return [

@@ -23,6 +23,7 @@ _MAX_DIGITS = 5
 _WORD = re.compile(r"\w+")
 _PART = re.compile(r"[A-Z]{2,}s(?![a-z])|[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*|\d+")
 _FOREIGN_PART = re.compile(r"[^\W\d_]+\d*|\d+")
+_BORDER = re.compile(r"::|->|[.#/]")
 _WIDE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 _stem = stemmer("english").stemWord
@@ -31,6 +32,21 @@ _stem = stemmer("english").stemWord
 def terms(text: str | bytes) -> list[str]:
     """The terms of a text in its order, repeated as often as they occur."""
     return [term for word in split_words(text) for term in terms_of(word)]
+
+
+def question_terms(text: str) -> list[str]:
+    """The terms of a question, each once; of words that say nothing of code their mark, "~how"."""
+    found = []
+    for word in split_words(text):
+        some = terms_of(word)
+        lowered = word.lower()
+        found.extend(some or (("~" + _stem(lowered),) if lowered in STOP_WORDS else ()))
+    return list(dict.fromkeys(found))
+
+
+def exact_name(name: str) -> str:
+    """The term of a whole name as it is written: "=read" of "io.Reader::read()"."""
+    return "=" + _BORDER.split(name.strip("()?!~ "))[-1]
 
 
 def count_terms(text: str | bytes) -> dict[str, int]:
