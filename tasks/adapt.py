@@ -48,9 +48,11 @@ class AdaptConfig:
     minutes: float = 5.0  # of training; measuring comes on top
     rows: int = 4  # in a batch
     replayed: int = 1  # of these, of other text
-    rate: float = 0.5  # all learning rates of TrainConfig times this
+    rate: float = 0.1  # learning rates of TrainConfig times this; those of tables not
+    table_rate: float = 1.0  # those of tables times this
     warmup: float = 0.03  # share of the time in which the rates rise; then they fall to nothing
     most_forgotten: float = 0.015  # growth of bits per byte elsewhere that is allowed
+    lines: int = 40  # carets at which completions are compared
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -58,9 +60,10 @@ class AdaptConfig:
             raise ConfigError(f"minutes {self.minutes} must be above 0 and at most {24 * 60}")
         if not 0 <= self.replayed < self.rows:
             raise ConfigError(f"replayed {self.replayed} must be from 0 to rows {self.rows} less 1")
-        if self.rate <= 0 or self.most_forgotten < 0:
+        if self.rate <= 0 or self.table_rate <= 0 or self.most_forgotten < 0:
             raise ConfigError(
-                f"rate {self.rate} must be above 0, most_forgotten {self.most_forgotten} at least 0"
+                f"rate {self.rate} and table_rate {self.table_rate} must be above 0, "
+                f"most_forgotten {self.most_forgotten} at least 0"
             )
 
 
@@ -125,7 +128,7 @@ def adapt(
         raise ConfigError(f"{folder} holds an interrupted run; resume it or name another folder")
     keep_freed_memory()
     rest, elsewhere = (read_replay() if replay is None else replay).split()
-    before = _measure(model, held_out, elsewhere)
+    before = _measure(model, held_out, elsewhere, config.lines)
     start = _weights(model)
     steps, spent = 0, 0.0
     if resume:
@@ -158,7 +161,7 @@ def adapt(
     model.load_state_dict(best)
     model.eval()
     kept = _bound(model, start, best, elsewhere, before.elsewhere * (1 + config.most_forgotten))
-    after = _measure(model, held_out, elsewhere)
+    after = _measure(model, held_out, elsewhere, config.lines)
     result = AdaptResult(
         before=before,
         after=after,
@@ -183,7 +186,7 @@ class _Run:
         full = TrainConfig()
         rates = TrainConfig(
             matrix_rate=full.matrix_rate * config.rate,
-            table_rate=full.table_rate * config.rate,
+            table_rate=full.table_rate * config.table_rate,
             other_rate=full.other_rate * config.rate,
         )
         self._model, self._config, self._train = model, config, rates
@@ -222,10 +225,12 @@ class _Run:
         )
 
 
-def _measure(model: Megabyte, held_out: Sequence[SourceFile], other: Sequence[bytes]) -> Measures:
+def _measure(
+    model: Megabyte, held_out: Sequence[SourceFile], other: Sequence[bytes], lines: int
+) -> Measures:
     return Measures(
         bits_per_byte=mean_bits(model, [file.data for file in held_out]),
-        exact_lines=exact_lines(model, held_out),
+        exact_lines=exact_lines(model, held_out, lines),
         elsewhere=mean_bits(model, other),
     )
 

@@ -10,7 +10,6 @@ from codebyte.megabyte import Megabyte
 from codebyte.scoring import surprisal
 from codebyte.tasks.completion import Completer
 
-LINES = 40  # carets at which a line is completed
 _PREFIX, _SUFFIX = 2048, 1024  # bytes shown around a caret
 _LONGEST = 80  # bytes of a rest of a line
 
@@ -30,7 +29,7 @@ def mean_bits(model: Megabyte, texts: Sequence[bytes]) -> float:
     return total / max(1, sum(map(len, texts)))
 
 
-def exact_lines(model: Megabyte, files: Sequence[SourceFile], carets: int = LINES) -> float:
+def exact_lines(model: Megabyte, files: Sequence[SourceFile], carets: int) -> float:
     """The share of seeded carets at which the rest of the line is completed exactly.
 
     NaN where the files have no line to complete.

@@ -66,7 +66,7 @@ def read_replay(path: str | os.PathLike[str] | None = None) -> Replay:
         if not listed or ends[-1] != len(body):
             raise ValueError(f"{len(body)} bytes of text")
         texts = tuple(body[end - size : end] for end, (_, size) in zip(ends, listed, strict=True))
-    except (OSError, ValueError, TypeError, lzma.LZMAError) as error:
+    except (OSError, EOFError, ValueError, TypeError, lzma.LZMAError) as error:
         raise CheckpointError(
             f"{file} holds no replay text ({error}); install codebyte again"
         ) from error
