@@ -269,6 +269,18 @@ PRESETS: dict[str, ModelConfig] = {
     ),
     # the packaged model: two CPU cores, an hour or a few
     "small": _preset(128, 192, 6, context=4096, decoder=2),
+    # for streams without end: sparse attention and matches of a limited reach (streaming.py)
+    "stream": ModelConfig(
+        levels=(
+            LevelConfig(dim=64, encoder_layers=1, layers=1, mixing="conv", patch_size=16),
+            LevelConfig(dim=128, layers=3, pattern=("window", "strided"), window=64, stride=8),
+        ),
+        context=4096,
+        ngrams=(2, 3, 4, 6),
+        ngram_dim=32,
+        matches=(4, 8, 16),
+        match_reach=16384,
+    ),
     # one GPU and larger; the figures are in docs/model.md
     "base": _preset(512, 768, 12, context=8192, decoder=3, buckets=65536, ngram_dim=256),
     "large": _preset(768, 1536, 24, context=16384, decoder=4, buckets=131072, ngram_dim=384),
