@@ -1,0 +1,310 @@
+"""Bugs found by a scan, beside rankings that need no model: in each file, and at few findings.
+
+Cases are held out: one bug put into each of 300 Python files of repositories kept for validation
+(five kinds), and single-line fixes from the histories of the same repositories, each read by eye
+(data/fixes_valid.json). About half of the real fixes add what was missing: nothing on the line
+before is wrong, and no edit of one token repairs it.
+
+    AUC        chance that the wrong line ranks above another line of code of its file
+    top 1, 5   share of files whose wrong line is among the first 1, 5
+    MRR        mean of 1 / rank of the wrong line
+    at 5, 20   share of wrong lines above the threshold that 5, 20 of 1,000 good lines pass
+    repair     the edit ranked first in the file is exactly the one that takes the bug out
+"""
+
+import hashlib
+import json
+import multiprocessing
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scan_baselines as baselines
+from numpy.typing import NDArray
+from report import Check, Report, cores, interval, parser
+from scan_cases import fixes, injected
+
+import codebyte
+from codebyte.corpus import Corpus
+from codebyte.scoring import surprisal
+from codebyte.tasks.calibration import usual
+from codebyte.tasks.fitting import Wrong, mends
+from codebyte.tasks.suspicion import load_judge
+from codebyte.tasks.syntax import parse, tree_kinds
+
+INJECTED, FIXES = 300, 200
+LARGEST_FIX = 16_000  # bytes of a file with a real fix
+LINTED = 60  # cases that pylint is run on: seconds each
+BINS = 10  # of probabilities, for the calibration error
+SHOWN = 0.05  # probability from which a line is reported: calibration is told apart for these
+SPEED_BYTES = 200_000
+HEAD = ("method", "n", "AUC", "top 1", "top 5", "MRR", "at 5", "at 20")
+
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A file with one wrong line."""
+
+    source: bytes
+    path: str
+    kind: str
+    wrong: Wrong
+    code: NDArray[np.bool_]  # (number of lines,), which are ranked
+
+
+def example(source: bytes, path: str, kind: str, wrong: Wrong) -> Example | None:
+    """None where the file does not parse."""
+    tree = parse(source, path)
+    if tree is None:
+        return None
+    kinds = tree_kinds(tree, len(baselines.lines_of(source)))
+    code = np.array([one is not None for one in kinds], bool)
+    code[wrong.line - 1] = True
+    return Example(source=source, path=path, kind=kind, wrong=wrong, code=code)
+
+
+def examples(args: Any) -> tuple[list[Example], list[Example]]:
+    """Injected and real."""
+    made = [
+        example(
+            case.source,
+            case.path,
+            case.kind,
+            Wrong(case.line, case.start, case.end, case.fix, True),
+        )
+        for _, case in injected(Corpus(args.corpus), "valid", args.injected, seed=args.seed)
+    ]
+    real = [
+        example(fix.old, fix.path, fix.kind, Wrong(fix.line, 0, 0, None, False))
+        for fix in (fixes("valid", Path(args.repos)) if args.repos else [])
+        if len(fix.old) <= LARGEST_FIX
+    ]
+    return [one for one in made if one], [one for one in real if one][: args.fixes]
+
+
+def ours(args: Any, listed: Sequence[Example]) -> tuple[list[Scores], list[bool]]:
+    """Line probabilities, and whether the edit ranked first is the repair."""
+    model, judge = codebyte.load(args.checkpoint), load_judge()
+    name = hashlib.sha256(json.dumps(judge.as_dict()).encode()).hexdigest()[:12]
+    lines, repaired = [], []
+    for i, one in enumerate(listed):
+        key = hashlib.sha256(one.source).hexdigest()[:20]
+        kept = Path(args.cache, f"{name}-{key}.npz") if args.cache else None
+        if kept is not None and kept.is_file():
+            with np.load(kept) as stored:
+                lines.append(stored["lines"].astype(np.float64))
+                repaired.append(bool(stored["repaired"]))
+            continue
+        judged = judge.judge(model, one.source, one.path)
+        best = judged.edits[0] if judged.edits else None
+        lines.append(judged.lines.astype(np.float64))
+        repaired.append(best is not None and mends(one.source, best, one.wrong))
+        if kept is not None:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            np.savez(kept, lines=judged.lines, repaired=repaired[-1])
+        if i % 25 == 24:
+            print(f"  {i + 1} of {len(listed)} files", flush=True)
+    return lines, repaired
+
+
+def ranks(one: Example, scores: Scores) -> tuple[float, float, float]:
+    """AUC, the wrong line's rank from 0 (ties count half) and its score."""
+    own = scores[one.wrong.line - 1]
+    mask = one.code.copy()
+    mask[one.wrong.line - 1] = False
+    others = scores[mask]
+    above, level = (others > own).sum(), (others == own).sum()
+    auc = 1 - (above + level / 2) / max(len(others), 1)
+    return float(auc), float(above + level / 2), float(own)
+
+
+def row(name: str, listed: Sequence[Example], scores: Sequence[Scores]) -> list[Any]:
+    """A line of the table."""
+    told = [ranks(one, found) for one, found in zip(listed, scores, strict=True)]
+    if not told:
+        return [name, 0, *[float("nan")] * 6]
+    auc, rank, own = (np.array(column) for column in zip(*told, strict=True))
+    good = np.concatenate([_good(one, found) for one, found in zip(listed, scores, strict=True)])
+    good = np.sort(good)[::-1]
+    recall = [float((own > good[int(n * len(good) / 1000)]).mean()) for n in (5, 20)]
+    mean = [auc.mean(), (rank < 1).mean(), (rank < 5).mean(), (1 / (1 + rank)).mean()]
+    return [name, len(told), *map(float, mean), *recall]
+
+
+def _good(one: Example, scores: Scores) -> Scores:
+    mask = one.code.copy()
+    mask[one.wrong.line - 1] = False
+    return scores[mask]
+
+
+def calibration(listed: Sequence[Example], scores: Sequence[Scores], least: float) -> float:
+    """Mean distance of probabilities from the share that was wrong, by bin."""
+    p = np.concatenate([s[one.code] for one, s in zip(listed, scores, strict=True)])
+    wrong = [np.arange(len(one.code)) == one.wrong.line - 1 for one in listed]
+    y = np.concatenate([w[one.code] for one, w in zip(listed, wrong, strict=True)])
+    p, y = p[p >= least], y[p >= least]
+    if not len(p):
+        return float("nan")
+    bins = np.minimum((p * BINS).astype(int), BINS - 1)
+    error = [abs(p[bins == b].sum() - y[bins == b].sum()) for b in range(BINS)]
+    return float(sum(error) / len(p))
+
+
+def by_ngrams(listed: Sequence[Example]) -> tuple[list[Scores], list[Scores], float]:
+    """Sum of bits, best mutation in deviations of its kind, and the share repaired by that."""
+    scan = baselines.NGramScan()
+    found = [scan.scores(one.source, one.path) for one in listed]
+    pairs = [
+        (kind, float(gain))
+        for one, (_, gains, kinds, where) in zip(listed, found, strict=True)
+        for gain, kind, line in zip(gains, kinds, where, strict=True)
+        if line != one.wrong.line - 1
+    ]
+    table, sums, best, repaired = usual(pairs), [], [], []
+    from codebyte.tasks.mutations import edits
+
+    for one, (total, gains, kinds, where) in zip(listed, found, strict=True):
+        level = np.array([table[kind] for kind in kinds]).reshape(-1, 2)
+        z = (gains - level[:, 0]) / level[:, 1]
+        scores = np.full(len(total), -9.0)
+        np.maximum.at(scores, where[where < len(total)], z[where < len(total)])
+        sums.append(total)
+        best.append(scores)
+        tree = parse(one.source, one.path)
+        every = edits(tree, one.source) if tree is not None else []
+        repaired.append(bool(len(z)) and mends(one.source, every[int(z.argmax())], one.wrong))
+    return sums, best, float(np.mean(repaired))
+
+
+def judged_bytes(checkpoint: str | None, how: str, source: bytes) -> int:
+    """What a worker of the speed test does with one file."""
+    import torch
+
+    torch.set_num_threads(1)
+    model = _model(checkpoint)
+    if how == "first pass":
+        surprisal(model, source)
+    else:
+        load_judge().judge(model, source, "file.py")
+    return len(source)
+
+
+_models: dict[str | None, Any] = {}
+
+
+def _model(checkpoint: str | None) -> Any:
+    if checkpoint not in _models:
+        _models[checkpoint] = codebyte.load(checkpoint)
+    return _models[checkpoint]
+
+
+def speed(args: Any, listed: Sequence[Example], how: str, size: int) -> float:
+    """KB/s over files on all cores, a process each."""
+    sources, total = [], 0
+    for one in listed:
+        if total < size:
+            sources.append(one.source)
+            total += len(one.source)
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(cores()) as pool:
+        work: Callable[[bytes], int] = partial(judged_bytes, args.checkpoint, how)
+        pool.map(work, [b"x = 1\n" * 20] * cores(), chunksize=1)
+        start = time.perf_counter()
+        done = sum(pool.imap_unordered(work, sources))
+        return done / 1000 / (time.perf_counter() - start)
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    options = parser(__doc__)
+    options.add_argument("--corpus", required=True, help="a corpus folder: its validation files")
+    options.add_argument("--repos", help="a folder of bare clones, for the real fixes")
+    options.add_argument("--checkpoint", help="another model than the packaged one")
+    options.add_argument("--injected", type=int, default=INJECTED, help="files with a bug put in")
+    options.add_argument("--fixes", type=int, default=FIXES, help="most files with a real fix")
+    options.add_argument("--cache", help="a folder where judged files are kept")
+    options.add_argument("--no-baselines", action="store_true", help="only the scan itself")
+    options.add_argument("--no-speed", action="store_true", help="leave the speed out")
+    options.add_argument("--seed", type=int, default=1)
+    args = options.parse_args()
+    if args.quick:
+        args.injected, args.fixes = min(args.injected, 5), min(args.fixes, 3)
+    report = Report("scan", quick=args.quick, packages=("ruff", "pylint"))
+    made, real = examples(args)
+    scores, repaired = ours(args, [*made, *real])
+    for_made, for_real = scores[: len(made)], scores[len(made) :]
+    kept = np.array(repaired[: len(made)], np.float64)
+    first = row("codebyte scan", made, for_made)
+    rows, real_rows = [first], [row("codebyte scan", real, for_real)]
+    if not args.no_baselines:
+        rules: dict[str, Callable[[Example], Scores]] = {
+            "random": lambda one: baselines.at_random(one.source, len(one.source)),
+            "line length": lambda one: baselines.length(one.source),
+            "complexity": lambda one: baselines.complexity(one.source),
+            "ruff": lambda one: baselines.ruff(one.source),
+        }
+        for name, rule in rules.items():
+            rows.append(row(name, made, [rule(one) for one in made]))
+            real_rows.append(row(name, real, [rule(one) for one in real]))
+        for listed, table in ((made, rows), (real, real_rows)):
+            few = listed[: 2 if args.quick else LINTED]
+            table.append(row("pylint", few, [baselines.pylint(one.source) for one in few]))
+            sums, best, right = by_ngrams(listed)
+            table.append(row("6-gram with cache, sum", listed, sums))
+            table.append(row("6-gram mutation z", listed, best))
+            report.note(f"6-gram mutation repairs {right:.3f} of {len(listed)} files")
+    print("\nbugs put in")
+    report.table(HEAD, rows)
+    print("by kind")
+    kinds = sorted({one.kind for one in made})
+    report.table((*HEAD, "repair"), [_kind_row(kind, made, for_made, kept) for kind in kinds])
+    print("real single-line fixes")
+    report.table(HEAD, real_rows)
+    kinds = sorted({one.kind for one in real})
+    report.table(HEAD, [_kind_row(kind, real, for_real, None) for kind in kinds])
+    error, shown = calibration(made, for_made, 0.0), calibration(made, for_made, SHOWN)
+    checks = {
+        "injected: AUC": Check(first[2], 0.93),
+        "injected: top 1": Check(first[3], 0.35),
+        "injected: top 5": Check(first[4], 0.65),
+        "injected: repaired": Check(float(kept.mean()), 0.30),
+        "injected: found at 5 good lines per 1,000": Check(first[6], 0.30),
+        "calibration error": Check(error, 0.05, at_most=True),
+        f"calibration error from {SHOWN} on": Check(shown, 0.05, at_most=True),
+        "real fixes: AUC": Check(real_rows[0][2], 0.79),
+        "real fixes: top 5": Check(real_rows[0][4], 0.22),
+    }
+    if not args.no_speed:
+        size = SPEED_BYTES // (10 if args.quick else 1)
+        checks["first pass, KB/s"] = Check(speed(args, made, "first pass", size), 100.0)
+        whole = speed(args, made, "full", size)
+        checks["full scan of 1 MB, minutes"] = Check(1000 / whole / 60, 3.0, at_most=True)
+    aucs = [ranks(one, found)[0] for one, found in zip(made, for_made, strict=True)]
+    report.finish(
+        checks,
+        unit="AUC within file",
+        spread=interval(aucs, np.ones(len(aucs))),
+        injected=len(made),
+        fixes=len(real),
+    )
+
+
+def _kind_row(
+    kind: str,
+    listed: Sequence[Example],
+    scores: Sequence[Scores],
+    repaired: NDArray[np.float64] | None,
+) -> list[Any]:
+    index = [i for i, one in enumerate(listed) if one.kind == kind]
+    told = row(kind, [listed[i] for i in index], [scores[i] for i in index])
+    return told if repaired is None else [*told, float(repaired[index].mean())]
+
+
+if __name__ == "__main__":
+    main()
