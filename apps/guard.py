@@ -21,6 +21,8 @@ from codebyte.errors import ConfigError
 LARGEST_BODY = 4 << 20  # bytes of one request
 SHORTEST_TOKEN = 16  # characters
 _COOKIE = "codebyte_session"
+_LOGIN = "/cb-login"
+_LONGEST_LOGIN = 4096  # bytes of a login form that was filled in
 _KINDS = {  # of errors, by their codes
     "invalid_api_key": "authentication_error",
     "rate_limit_exceeded": "rate_limit_error",
@@ -56,8 +58,8 @@ def check_binding(host: str, token: str | None) -> None:
 class Guard:
     """ASGI middleware around the whole application, the Gradio page included.
 
-    With a token, every path but /health wants `Authorization: Bearer TOKEN`, or the cookie the page
-    gets by being opened once as /?token=TOKEN.
+    With a token, every path but /health wants `Authorization: Bearer TOKEN`, or the cookie that a
+    browser gets by the login form, or by opening the page once as /?token=TOKEN.
     """
 
     def __init__(
@@ -77,6 +79,13 @@ class Guard:
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
         refusal = self._refusal(scope, headers)
+        if refusal is not None and refusal[0] == 401 and scope["type"] == "http":
+            if scope["path"] == _LOGIN and scope["method"] == "POST":
+                await self._log_in(scope, receive, send)
+                return
+            if scope["path"] == "/" and "text/html" in headers.get("accept", ""):
+                await _answer_form(send, wrong=False)
+                return
         if refusal is not None:
             await _answer(scope, receive, send, *refusal)
             return
@@ -84,6 +93,19 @@ class Guard:
             await self._give_cookie(scope, send)
             return
         await self._app(scope, self._bounded(receive), send)
+
+    async def _log_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers the login form: with the cookie, or with the form once more."""
+        body, more = b"", True
+        while more and len(body) <= _LONGEST_LOGIN:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        given = parse_qs(body[:_LONGEST_LOGIN].decode("latin-1")).get("token", [""])[0]
+        if self._token is not None and _same(given, self._token):
+            await self._give_cookie(scope, send)
+        else:
+            await _answer_form(send, wrong=True)
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str, str] | None:
         """The status, error code and reason to turn a request away with; None to let it in."""
@@ -146,6 +168,19 @@ def error_body(
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
+async def _answer_form(send: Send, *, wrong: bool) -> None:
+    """The form that asks a person for the token."""
+    body = _FORM.replace("NOTE", "That is not the token." if wrong else "").encode()
+    headers = [
+        (b"content-type", b"text/html; charset=utf-8"),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+        (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'"),
+    ]
+    await send({"type": "http.response.start", "status": 401, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
 async def _answer(
     scope: Scope, receive: Receive, send: Send, status: int, code: str, message: str
 ) -> None:
@@ -179,3 +214,22 @@ def _name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+_FORM = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>codebyte</title>
+<meta name="viewport" content="width=device-width">
+<style>
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+body { min-height: 100vh; margin: 0; display: grid; place-items: center; }
+form { display: grid; gap: 12px; width: min(22rem, 90vw); }
+h1 { margin: 0; font-size: 1.4rem; }
+input, button { font: inherit; padding: 8px 12px; border-radius: 6px; border: 1px solid #8888; }
+button { background: #0b7a67; border-color: #0b7a67; color: #fff; cursor: pointer; }
+p { margin: 0; min-height: 1.5em; color: #c0392b; }
+</style></head>
+<body><form method="post" action="/cb-login"><h1>codebyte</h1>
+<label for="token">The server's token</label>
+<input id="token" name="token" type="password" autocomplete="current-password" autofocus required>
+<button>Open</button><p role="alert">NOTE</p></form></body></html>
+"""

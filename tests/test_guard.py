@@ -1,6 +1,7 @@
 """The guard around an application that answers every request with its body's length."""
 
 import asyncio
+import hmac
 import json
 from collections.abc import Iterable
 
@@ -140,3 +141,68 @@ def test_serving_others_needs_a_token(host: str) -> None:
 def test_a_token_that_can_be_guessed_is_refused() -> None:
     with pytest.raises(ConfigError, match="a token of 4 characters"):
         check_binding("127.0.0.1", "1234")
+
+
+def test_a_person_is_asked_for_the_token_and_gets_in_with_it() -> None:
+    guard = Guard(inner, token=TOKEN)
+    html = {"accept": "text/html,*/*"}
+    status, headers, body = ask(guard, headers=html)
+    assert status == 401
+    assert headers["content-type"].startswith("text/html")
+    assert b'action="/cb-login"' in body
+    assert b"not the token" not in body
+    status, _, body = ask(guard, method="POST", path="/cb-login", chunks=[b"token=wrong"])
+    assert status == 401
+    assert b"not the token" in body
+    status, headers, _ = ask(
+        guard, method="POST", path="/cb-login", chunks=[b"token=", TOKEN.encode()]
+    )
+    assert (status, headers["location"]) == (303, "/")
+    session = headers["set-cookie"].partition(";")[0]
+    assert ask(guard, path="/config", headers={"cookie": session})[0] == 200
+
+
+def test_another_sites_form_cannot_log_in_and_a_long_one_is_not_read() -> None:
+    guard = Guard(inner, token=TOKEN)
+    evil = {"origin": "https://evil.example"}
+    filled = [f"token={TOKEN}".encode()]
+    assert ask(guard, method="POST", path="/cb-login", headers=evil, chunks=filled)[0] == 403
+    endless = (b"x" * 4096 for _ in iter(int, 1))
+    parts = [next(endless) for _ in range(50)]
+    assert ask(guard, method="POST", path="/cb-login", chunks=[*parts, *filled])[0] == 401
+
+
+def test_only_the_page_itself_answers_with_the_form() -> None:
+    guard = Guard(inner, token=TOKEN)
+    for path in ("/v1/models", "/config", "/docs", "/metrics", "/openapi.json"):
+        status, headers, body = ask(guard, path=path, headers={"accept": "text/html"})
+        assert status == 401
+        assert headers["www-authenticate"] == "Bearer"
+        assert json.loads(body)["error"]["code"] == "invalid_api_key"
+
+
+@pytest.mark.parametrize("token", ["", TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "\u00e9" * 22])
+def test_no_other_token_is_taken_anywhere(token: str) -> None:
+    guard = Guard(inner, token=TOKEN)
+    assert ask(guard, headers={"authorization": f"Bearer {token}"}, path="/v1/models")[0] == 401
+    assert ask(guard, query=f"token={token}")[0] == 401
+    assert ask(guard, headers={"cookie": f"codebyte_session={token}"}, path="/config")[0] == 401
+
+
+def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+
+    def watched(given: bytes, wanted: bytes) -> bool:
+        compared.append(wanted)
+        return hmac.compare_digest(given, wanted)
+
+    class Watched:
+        compare_digest = staticmethod(watched)
+
+    monkeypatch.setattr("codebyte.apps.guard.hmac", Watched)
+    guard = Guard(inner, token=TOKEN)
+    ask(guard, headers={"authorization": "Bearer a"})
+    ask(guard, query="token=a")
+    ask(guard, method="POST", path="/cb-login", chunks=[b"token=a"])
+    assert compared.count(TOKEN.encode()) >= 2
+    assert f"Bearer {TOKEN}".encode() in compared
