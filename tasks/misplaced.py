@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from codebyte.tasks.encoded import Region
 
@@ -28,7 +29,7 @@ _LOOKS = {
     "shell": rb"(?:#!/bin/(?:ba|z)?sh|fi$|done$|esac$|if \[\[? |then$|echo |export \w+=|set -e"
     rb"|\w+\(\) \{$)",
     "sql": rb"(?i:select .* from|insert into|create table|alter table|drop table|update \w+ set)\b",
-    "css": rb"(?:[.#]?[\w-]+(?:[ ,.>:#][\w.#:-]+)* ?\{$|[a-z-]+: [^;={}()]+;$"
+    "css": rb"(?:[.#\w][\w .,>:#-]*\{$|[a-z-]+: [^;={}()]+;$"
     rb"|@(?:media|import|font-face))",
 }
 _LOOK = {name: re.compile(rb"\s*" + pattern) for name, pattern in _LOOKS.items()}
@@ -50,6 +51,7 @@ _OWN = {
     language: re.compile(rb"\s*(?:" + b"|".join(_LOOKS[name] for name in sorted(kin)) + b")")
     for language, kin in _KIN.items()
 }
+_MOST_INVISIBLE = 5  # that are looked at in one file
 _BLOCK = 24  # lines
 _LEAST_LINES = 8  # that look foreign in a block
 _INVISIBLE = re.compile(
@@ -96,7 +98,7 @@ def _invisible(data: bytes) -> Iterator[Region]:
     if not _QUICK.search(data):
         return
     text = data.decode("utf-8", "surrogateescape")
-    for match in _INVISIBLE.finditer(text):
+    for match in islice(_INVISIBLE.finditer(text), _MOST_INVISIBLE):
         start = len(text[: match.start()].encode("utf-8", "surrogateescape"))
         size = len(match[0].encode("utf-8", "surrogateescape"))
         code = ord(match[0][0])

@@ -200,7 +200,8 @@ def _connect(file: Path) -> sqlite3.Connection:
 def _code_id() -> str:
     """Tells the code of this installation from any other, changed in place too."""
     digest = hashlib.sha256(codebyte.__version__.encode())
-    for top in (Path(codebyte.__file__).parent, Path(__file__).parent):
+    package = Path(codebyte.__file__).parent
+    for top in (package, package / "weights", Path(__file__).parent):
         for file in sorted(top.iterdir()):
             if file.suffix in (".py", ".json", ".npz"):
                 found = file.stat()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
 from typing import TYPE_CHECKING, Any
 
-from codebyte.errors import CodebyteError
+from codebyte.errors import CheckpointError, CodebyteError
 from codebyte.indexer.filters import MAX_BYTES, MIN_BYTES, skip_content, skip_path
 from codebyte.indexer.languages import language_of
 from codebyte.tasks.findings import FileReport, skipped_file
@@ -174,9 +174,9 @@ class Scorer:
                 # One of these ended its process; alone, each shows whether it was the one.
                 suspects = [*broken, *pending.values()]
                 pending.clear()
+                self.stop()
+                self._open_pool()
                 for job in suspects:
-                    self.stop()
-                    self._open_pool()
                     yield job, self._alone(job)
 
     def _alone(self, job: Job) -> FileReport:
@@ -227,6 +227,8 @@ def _score_here(job: Job) -> FileReport:
 def _score_safely(model: "Megabyte", context: Any, job: Job, repairs: bool) -> FileReport:
     try:
         return score(model, context, job, repairs=repairs)
+    except CheckpointError:
+        raise  # no file can be scored
     except Exception as error:  # one file must not cost the others; this one is named
         reason = f"failed: {type(error).__name__}: {error}".splitlines()[0]
         return skipped_file(job.path, language_of(job.path) or "", reason)

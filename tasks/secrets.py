@@ -50,7 +50,10 @@ _HINT = re.compile(
     rb"|pa|ss)_|:AA|AccountKey=|\beyJ|AGE-SECRET"
 )
 _PEM = re.compile(
-    rb"-----BEGIN (?P<kind>(?:[A-Z0-9]+ ){0,3})PRIVATE KEY(?: BLOCK)?-----(?P<body>[^-]{0,12000})"
+    rb"-----BEGIN (?P<kind>(?:[A-Z0-9]+ ){0,3})PRIVATE KEY(?: BLOCK)?-----"
+    # What a key in a string literal, or its headers, may have before the first line of it.
+    rb"(?:\s|\\[nr]|[\"'`+,\\]|[\w-]{3,20}: [^\n]{0,100}\n){0,60}"
+    rb"(?P<body>[A-Za-z0-9+/=]{40,}[A-Za-z0-9+/=\s\\\"'`,]{0,12000})"
 )
 _NAME = re.compile(
     rb"(?i)secret|token|passw|pwd|api_?-?key|access_?-?key|private_?-?key|auth_?-?key"
@@ -75,8 +78,6 @@ def find_secrets(data: bytes) -> Iterator[Secret]:
     """Yields what looks like a credential, in the order of the kinds above."""
     for match in _PEM.finditer(data):
         body = re.sub(rb"[^A-Za-z0-9+/=]", b"", match["body"].replace(b"\\n", b""))
-        if len(body) < 40:
-            continue  # the line alone, as code that reads keys has it
         kind = f"{match['kind'].decode().strip() or 'PKCS #8'} private key"
         real = entropy(body) > 4.2
         yield Secret(match.start(), match.end(), kind, 0.97 if real else 0.5)

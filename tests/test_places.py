@@ -145,7 +145,9 @@ def test_a_baseline_holds_what_was_written(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["known.json"]
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"format": 2, "findings": {}}', b"\xff", b"[" * 9999])
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b'{"format": 2, "findings": {}}', b"\xff", b"[" * 9999]
+)
 def test_a_file_that_is_no_baseline_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "known.json").write_bytes(content)
     with pytest.raises(InputError, match="is not a codebyte baseline of format 1: write one with"):

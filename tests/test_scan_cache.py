@@ -1,0 +1,131 @@
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import codebyte
+from codebyte.errors import CheckpointError
+from codebyte.tasks.findings import FileReport, Finding, Repair
+from codebyte.tasks.scan_cache import ScanCache, model_id, pack, unpack
+
+REPORT = FileReport(
+    path="caf\u00e9.py",
+    language="python",
+    suspicion=0.25,
+    bits_per_byte=1.5,
+    lines=np.array([0.5, 0.125, 1e-8], np.float32),
+    bits=np.array([0.0, 0.0625, 7.5, 15.9375, 40.0], np.float32),
+    findings=(
+        Finding(
+            rule="CB102",
+            path="caf\u00e9.py",
+            line=2,
+            column=3,
+            end_column=5,
+            suspicion=0.3,
+            message="m",
+            reasons=("one", "two"),
+            repair=Repair(start=1, end=3, replacement=b"\x00\xff<", gain_bits=3.25),
+        ),
+    ),
+)
+SKIPPED = replace(REPORT, skipped="binary", bits=None, findings=(), lines=np.zeros(0, np.float32))
+
+
+def same(a: FileReport | None, b: FileReport) -> None:
+    assert a is not None
+    np.testing.assert_array_equal(a.lines, b.lines)
+    plain = {"lines": None, "bits": None}
+    assert replace(a, **plain) == replace(b, **plain)
+
+
+@pytest.mark.parametrize("report", [REPORT, SKIPPED])
+def test_a_report_comes_back_as_it_was_kept(report: FileReport) -> None:
+    found = unpack(pack(report))
+    same(found, report)
+    assert found is not None
+    if report.bits is None:
+        assert found.bits is None
+    else:
+        # Kept in sixteenths of a bit, and none above 255 of them.
+        np.testing.assert_array_equal(found.bits, [0.0, 0.0625, 7.5, 15.9375, 15.9375])
+
+
+@pytest.mark.parametrize("damage", [b"", b"x" * 40, pack(REPORT)[:-9]])
+def test_damaged_reports_are_none(damage: bytes) -> None:
+    assert unpack(damage) is None
+
+
+def test_a_report_is_found_by_all_that_it_depends_on(tmp_path: Path) -> None:
+    with ScanCache("model", tmp_path) as cache:
+        cache.put("a.py", "oid", "", REPORT)
+        assert cache.get("b.py", "oid", "") is None
+        assert cache.get("a.py", "other", "") is None
+        assert cache.get("a.py", "oid", "old") is None
+        assert cache.get("a.pyoid", "", "") is None
+    with ScanCache("model", tmp_path) as cache:
+        same(cache.get("a.py", "oid", ""), REPORT)
+    with ScanCache("another", tmp_path) as cache:
+        assert cache.get("a.py", "oid", "") is None
+
+
+def test_two_scans_can_share_a_cache(tmp_path: Path) -> None:
+    with ScanCache("model", tmp_path) as one, ScanCache("model", tmp_path) as two:
+        one.put("a.py", "1", "", REPORT)
+        two.put("b.py", "2", "", SKIPPED)
+        same(two.get("a.py", "1", ""), REPORT)
+        same(one.get("b.py", "2", ""), SKIPPED)
+
+
+@pytest.mark.parametrize("content", [b"no database at all, but long enough to be read as one" * 99])
+def test_a_damaged_file_is_started_anew(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "scan.sqlite3").write_bytes(content)
+    with ScanCache("model", tmp_path) as cache:
+        assert cache.problem is None
+        cache.put("a.py", "1", "", REPORT)
+        same(cache.get("a.py", "1", ""), REPORT)
+
+
+def test_a_cache_that_cannot_be_used_is_an_empty_one_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with ScanCache("model", tmp_path / "file") as cache:
+        cache.put("a.py", "1", "", REPORT)
+        assert cache.get("a.py", "1", "") is None
+        assert cache.problem is not None
+        assert str(tmp_path / "file") in cache.problem
+
+
+def test_what_was_unused_for_longest_makes_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(1)
+    large = replace(REPORT, bits=rng.random(20_000).astype(np.float32) * 15)
+    with ScanCache("model", tmp_path) as cache:
+        for i in range(20):
+            cache.put("a.py", str(i), "", large)
+    with sqlite3.connect(tmp_path / "scan.sqlite3") as connection:
+        keys = [key for (key,) in connection.execute("SELECT key FROM reports")]
+        rows = ((i, key) for i, key in enumerate(keys))
+        connection.executemany("UPDATE reports SET used = ? WHERE key = ?", rows)
+    connection.close()
+    monkeypatch.setattr("codebyte.tasks.scan_cache.LARGEST", 100_000)
+    ScanCache("model", tmp_path).__exit__(None, None, None)
+    with sqlite3.connect(tmp_path / "scan.sqlite3") as connection:
+        left = {key for (key,) in connection.execute("SELECT key FROM reports")}
+    connection.close()
+    assert left == set(keys[10:])
+
+
+def test_a_model_is_known_by_its_content(tmp_path: Path, tiny_model: codebyte.Megabyte) -> None:
+    codebyte.save(tiny_model, tmp_path / "a")
+    codebyte.save(tiny_model, tmp_path / "b")
+    first = model_id(tmp_path / "a")
+    assert model_id(tmp_path / "b") == first
+    assert model_id(tmp_path / "b" / "model.safetensors") == first
+    next(tiny_model.parameters()).data.add_(1)
+    codebyte.save(tiny_model, tmp_path / "b")
+    assert model_id(tmp_path / "b") != first
+    with pytest.raises(CheckpointError, match="there is no checkpoint at"):
+        model_id(tmp_path / "c")
