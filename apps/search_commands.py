@@ -211,7 +211,7 @@ def _opened(folder: Path | None, mode: str, checkpoint: str | None) -> "CodeInde
 def _embedder(checkpoint: str | None) -> "Embedder":
     from codebyte.tasks.search import Embedder
 
-    return Embedder(codebyte.load(checkpoint))
+    return Embedder(codebyte.load(checkpoint) if checkpoint is not None else None)
 
 
 def _remove(folder: Path | None, names: list[str], as_json: bool) -> None:

@@ -129,6 +129,7 @@ class CodeIndex:
         chunks = [chunk_whole(path, code, language_of(path)) for path, code in documents]
         with store.writing():
             store.add_documents(chunks)
+            store.set("separate", 1)
             index._words = None
             lexical = LexicalIndex()
             replace_documents(store, None, lexical, [], list(range(len(chunks))))
@@ -285,7 +286,7 @@ class CodeIndex:
             languages: one of which it must be.
             repos: names of repositories, or parts of them.
             revision: a branch or commit that was indexed; None for all.
-            rules: of ranking; None for the usual ones.
+            rules: of ranking; None for the usual ones, which for documents do not look at paths.
 
         Raises:
             InputError: the query cannot be read.
@@ -297,6 +298,8 @@ class CodeIndex:
             )
         query = with_filters(parse_query(text), paths, languages, repos)
         with self._lock:
+            if rules is None and self._store.get("separate"):
+                rules = Rules.of_documents()
             vector = query_vector(self.embedder, self._store, query.words, mode)
             with self._store.reading():
                 return find(

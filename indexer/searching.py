@@ -157,11 +157,8 @@ def find(
     dense = None
     if vector is not None and mode != "lexical" and snapshot.nearest is not None:
         dense = _dense(snapshot, vector, lexical, mask)
-    if mask is not None and not len(lexical[0]) and (dense is None or not len(dense[0])):
-        # Only filters were given, or their words are nowhere: all that passes, in its order.
-        lexical = (catalog.ids[mask], np.zeros(int(mask.sum()), np.float32))
-        if not (query.exact or query.patterns or not query.words.strip()):
-            lexical = (lexical[0][:0], lexical[1][:0])
+    if mask is not None and (texts is not None or not query.words.strip()):
+        lexical = _all_that_passes(catalog, mask, lexical)
     ranked = rank(query, lexical, dense, store.entries, k, mode, rules, related)
     entries = {entry.id: entry for entry in store.entries([it.id for it in ranked])}
     bodies = store.bodies([it.id for it in ranked])
@@ -217,6 +214,14 @@ def check_model(embedder: Embedder, store: Store) -> None:
             f"the index has vectors of model {model}, not of {embedder.model_id}: run "
             "`codebyte index --reembed`, or search with `--mode lexical`"
         )
+
+
+def _all_that_passes(catalog: Catalog, mask: Mask, found: Found) -> Found:
+    """Every document that passes, those that words did not find with a score of 0."""
+    ids = catalog.ids[mask]
+    scores = np.zeros(len(ids), np.float32)
+    scores[np.searchsorted(ids, found[0])] = found[1]
+    return ids, scores
 
 
 def _dense(

@@ -110,7 +110,7 @@ def test_deleted_files_vanish_with_all_that_only_they_said(
     index.update(repo)
     commit(repo, {"a.py": None})
     index.update(repo)
-    assert found(index, "greet a person or back off") == []
+    assert found(index, "greet a person or back off", mode="lexical") == []
     assert found(index, '"sleep(2**attempt)"') == []
     for table, count in (("files", 1), ("chunks", 1), ("texts", 1), ("symbols", 1)):
         assert index.store.rows(f"SELECT count(*) FROM {table}") == [(count,)], table
@@ -250,6 +250,7 @@ def test_exact_text_and_patterns_find_what_a_scan_of_all_finds(
         (r"/def \w+_settings\(/", r"def \w+_settings\(", re.IGNORECASE),
         (r"/^func Next/", r"^func Next", 0),
         (r"/colou?r|Café/", r"colou?r|Café", 0),
+        ('"ello, {na"', r"ello, \{na", 0),  # parts of words
         (r"/Nothing\s+like it/", r"Nothing\s+like it", 0),
     ):
         compiled = re.compile(pattern, flags | re.MULTILINE)
@@ -298,8 +299,7 @@ def test_documents_are_found_by_their_place() -> None:
     index = CodeIndex.from_documents(documents, Bag())
     for mode in ("hybrid", "dense", "lexical"):
         assert index.search("waits longer after a failed attempt", 1, mode=mode)[0].id == 4, mode
-    first = index.search("parse", 5)[0]
-    assert (first.id, first.copies, first.symbol) == (0, 1, "parse")
+    assert {hit.id for hit in index.search("parse", 2)} == {0, 2}  # equal ones, each by itself
     assert index.search("next limit", 1)[0].path == "c.go"
     assert CodeIndex.from_documents([], Bag()).search("anything") == []
 
