@@ -13,15 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codebyte.config import SamplingParams
-from codebyte.decoder import Cancel, Decoder
+from codebyte.decoder import PROMPT_LOOKUP, Cancel, Decoder
+from codebyte.drafts import FirstOf
 from codebyte.errors import InputError
 from codebyte.fim import fim_prompt, path_header
 from codebyte.megabyte import Megabyte
 from codebyte.mixing import Mixer
 from codebyte.recall import REACH
 from codebyte.sampling import Sampler, whole_characters
+from codebyte.tasks.best_of import LineSearch
 from codebyte.tasks.caret import caret_between, fit
-from codebyte.tasks.draft import Completion, Piece, plain, shaped
+from codebyte.tasks.draft import Completion, Piece, Steps, plain, shaped
 
 __all__ = ["Completer", "Completion", "Piece"]
 
@@ -44,7 +46,8 @@ class Completer:
 
     def __init__(self, model: Megabyte, mixer: Mixer | None = None) -> None:
         self._context = model.config.context
-        self._decoder = Decoder(model)
+        draft = PROMPT_LOOKUP if mixer is None else FirstOf(PROMPT_LOOKUP, mixer)
+        self._decoder, self._plain = Decoder(model, draft=draft), Decoder(model)
         self._mixer = mixer
 
     def complete(
@@ -59,6 +62,7 @@ class Completer:
         max_seconds: float | None = None,
         sampling: SamplingParams | None = None,
         raw: bool = False,
+        tries: int = 1,
     ) -> Completion:
         """Gives what belongs between prefix and suffix; the arguments are those of `stream`."""
         items = self.stream(
@@ -71,6 +75,7 @@ class Completer:
             max_seconds=max_seconds,
             sampling=sampling,
             raw=raw,
+            tries=tries,
         )
         while isinstance(item := next(items), Piece):
             pass
@@ -88,6 +93,7 @@ class Completer:
         max_seconds: float | None = None,
         sampling: SamplingParams | None = None,
         raw: bool = False,
+        tries: int = 1,
     ) -> Generator[Piece | Completion, None, Completion]:
         """Yields pieces as soon as they are certain, then the Completion: all of them joined.
 
@@ -103,15 +109,19 @@ class Completer:
             max_seconds: ends it after this time, reading the prompt included.
             sampling: temperature, top-k, top-p, seed and stop strings; None for greedy.
             raw: leaves out all rules and filters: the model, stop strings and limits end it.
+            tries: texts that are written out and compared where one line is wanted, greedily; all
+                of it then comes in one piece (see best_of.py).
 
         Raises:
-            InputError: if max_new_bytes is negative.
+            InputError: if max_new_bytes is negative, or tries less than 1.
         """
         sampling = sampling or SamplingParams()
         several = caret_between(prefix, suffix).multiline if multiline is None else multiline
         most = (BLOCK_BYTES if several else LINE_BYTES) if max_new_bytes is None else max_new_bytes
         if most < 0:
             raise InputError(f"max_new_bytes {most} must not be negative")
+        if tries < 1:
+            raise InputError(f"tries {tries} must be at least 1")
         clock = _Clock(cancel, max_seconds)
         prompt = self._prompt(prefix, suffix, path, max_new_bytes)
         whole = self._decoder.prefill(prompt, cancel=clock)
@@ -122,7 +132,21 @@ class Completer:
         if self._mixer is not None:
             self._mixer.stand_in(path, prefix, suffix)
             change = partial(_mixed, self._mixer, prefix[-REACH:])
-        steps = self._decoder.decode(choose, most if whole else 0, cancel=clock, change=change)
+        searched = tries > 1 and whole and most > 0 and not (several or raw or sampling.temperature)
+        if searched:
+            text, bits = LineSearch(self._decoder, self._plain).best(
+                (prompt, self._prompt(prefix, b"", path, max_new_bytes)),
+                prefix[-_SEEN:],
+                suffix[:_SEEN],
+                tries=tries,
+                most=most,
+                characters=characters,
+                cancel=clock,
+                change=change,
+            )
+            steps = _given(text, bits, "budget" if len(text) >= most else "line")
+        else:
+            steps = self._decoder.decode(choose, most if whole else 0, cancel=clock, change=change)
         if raw:
             pieces = plain(steps, stop=sampling.stop, characters=characters)
         else:
@@ -151,6 +175,11 @@ class Completer:
         taken = 1 + ahead + (len(path_header(header)) if header else 0) + _SENTINELS
         suffix = suffix if suffix.strip() else b""
         return fim_prompt(*fit(prefix, suffix, max(0, self._context - taken)), header)
+
+
+def _given(text: bytes, bits: NDArray[np.float32], reason: str) -> Steps:
+    yield from zip(text, bits.tolist(), strict=True)
+    return reason
 
 
 def _mixed(
