@@ -10,18 +10,14 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from codebyte.indexer.symbols import definition
+
 PATH, SYMBOL = b"\x1e", b"\x1f"  # a first line may name both: PATH path SYMBOL symbol newline
 
 MAX_BYTES = 8192  # of a chunk; what follows is not read
 WORD_BYTES = 24
 
 _WORD = re.compile(rb"[A-Z]+(?![a-z\x80-\xff])|[A-Z]?[a-z\x80-\xff]+|[0-9]+")
-_DEFINED = re.compile(
-    rb"^[ \t]*(?:[\w@.<>\[\]*&:~]+[ \t]+)*?"
-    rb"(?:def|class|fn|func|function\*?|struct|enum|trait|interface|impl|type|module|namespace)"
-    rb"[ \t]+(?:\([^)\n]{0,80}\)[ \t]*)?([A-Za-z_$][\w$]*)|([A-Za-z_$][\w$]*)[ \t]*\(",
-    re.MULTILINE,
-)
 _SUFFIXES = (
     (b"ization", b"ize"),
     (b"isation", b"ize"),
@@ -42,10 +38,12 @@ _SUFFIXES = (
     (b"ing", b""),
     (b"ments", b"ment"),
     (b"ers", b""),
-    (b"ers", b""),
     (b"er", b""),
     (b"ed", b""),
     (b"es", b""),
+    (b"ss", b"ss"),
+    (b"us", b"us"),
+    (b"is", b"is"),
     (b"s", b""),
 )
 _STEM_BYTES = 3  # no suffix is taken that leaves less
@@ -63,13 +61,13 @@ class Fields:
 
 def fields(chunk: bytes) -> Fields:
     """Takes a chunk apart; where no first line names its symbol, the first definition does."""
-    path = symbol = b""
     if chunk.startswith(PATH):
-        head, _, chunk = chunk.partition(b"\n")
+        head, _, body = chunk.partition(b"\n")
         path, _, symbol = head[1:].partition(SYMBOL)
-    body = chunk[:MAX_BYTES]
-    if not symbol and (defined := _DEFINED.search(body, 0, 600)):
-        symbol = defined[1] or defined[2]
+    else:
+        path, body = b"", chunk
+        symbol = definition(chunk).symbol.encode()
+    body = body[:MAX_BYTES]
     return Fields(symbol, path, body.lstrip().partition(b"\n")[0], body)
 
 

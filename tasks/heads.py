@@ -165,7 +165,7 @@ def save_head(head: SearchHead, path: str | os.PathLike[str], *, quantize: bool 
     """
     target = Path(path)
     words = b"".join(word + b"\n" for word in head.vocabulary)
-    tensors = {"vocabulary": torch.frombuffer(bytearray(words), dtype=torch.uint8)}
+    tensors = {"vocabulary": torch.from_numpy(np.frombuffer(words, np.uint8).copy())}
     for name, weight in head.state_dict().items():
         tensors.update(stored(name, weight, "int8" if quantize and name == "rows" else None))
         if quantize and name != "rows":

@@ -128,7 +128,8 @@ class _Source:
             return row, name, name if rng.random() < 0.5 else nothing, True
         if kind == "code":
             code = np.unique(pieces.body[row])
-            return row, code[rng.random(len(code)) < 0.5], nothing, bool(rng.random() < 0.5)
+            some = rng.permutation(code)[: (len(code) + 1) // 2]
+            return row, some, nothing, bool(rng.random() < 0.5)
         if kind == "rest":
             rest = pieces.doc[row][len(pieces.first[row]) :]
             start = int(rng.integers(max(1, len(rest) - 4)))
