@@ -1,45 +1,66 @@
-"""The rest of a line at random carets in held-out files, beside copying it from the file.
+"""The rest of a line, and random spans, at random carets in held-out files, beside copying.
 
 500 seeded carets in the files that a corpus keeps for validation, anywhere in a line that goes on;
 the rest of the line is taken out. At most 2,048 bytes before it and 1,024 after it are shown, the
-path only to the model. Both sides end at the newline, or after 160 bytes.
+path only to the model. All sides end at the newline, or after 160 bytes. Contenders:
+
+    greedy         the likeliest byte, one after the other: what ghost text shows
+    best of 8      eight rests of the line compared as wholes (codebyte.tasks.best_of)
+    with mixer     the same two with all other files of the repository known (codebyte.mixing)
+    copying        what followed the longest match of the prefix in prefix or suffix
 
     exact       the text is the rest of the line (white space at the end aside)
     similarity  1 - edits / length of the longer of the two, the mean
     first byte  the first byte is right
+
+Spans: 200 seeded stretches of 1 to 256 bytes (the logarithm even), in the same way; the model ends
+them itself, copying where the suffix begins.
 """
 
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from contenders import fail, load_ours
-from copying import copied_line
+from copying import copied_line, copied_span
 from report import Check, Report, interval, parser
 from texts import validation_files
 
 from codebyte.corpus import Shard
 from codebyte.errors import CodebyteError
 from codebyte.indexer.languages import language_of
+from codebyte.megabyte import Megabyte
+from codebyte.mixing import Mixer
 from codebyte.tasks.completion import Completer
 
-BAR_TIMES, BAR_FIRST = 1.3, 0.80
-CUTS = 500
+BAR_TIMES, BAR_TIMES_MIXED, BAR_FIRST = 1.3, 1.45, 0.80
+BAR_SPANS, BAR_MID_WORD = 0.12, 0.9
+CUTS, SPANS = 500, 200
+TRIES = 8
 PREFIX, SUFFIX = 2048, 1024
 LONGEST = 160  # bytes of a rest of a line, and of a completion
+LONGEST_SPAN = 256
+Contender = Callable[["Cut"], bytes]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cut:
     """A caret, and what belongs there."""
 
+    document: int  # in the shard
     path: str
     prefix: bytes
     suffix: bytes
     target: bytes
+
+    @property
+    def mid_word(self) -> bool:
+        """Whether the caret stands inside a word."""
+        before, after = self.prefix[-1:], self.target[:1]
+        return all(byte.isalnum() or byte == b"_" for byte in (before, after))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,53 +91,138 @@ def main() -> None:
     report.note(f"the model is {name}")
     if args.corpus is None:
         report.note("without a corpus the files are those of Python's own library")
-    chosen = cuts(shard, 8 if args.quick else args.cuts, args.seed)
-    ours, copied, milliseconds = [], [], []
+    lines = cuts(shard, 6 if args.quick else args.cuts, args.seed)
+    spans = span_cuts(shard, 4 if args.quick else min(SPANS, args.cuts), args.seed)
+    found, milliseconds = run(model, shard, lines, line_contenders)
+    span_marks, _ = run(model, shard, spans, span_contenders)
+    show(report, lines, found, span_marks, milliseconds, {"model": name, "seed": args.seed})
+
+
+def line_contenders(model: Megabyte, mixer: Mixer) -> dict[str, Contender]:
+    """What completes a line, by name."""
+
+    def completed(known: Mixer | None, tries: int) -> Contender:
+        def complete(cut: Cut) -> bytes:
+            done = Completer(model, known).complete(
+                cut.prefix,
+                cut.suffix,
+                path=cut.path,
+                max_new_bytes=LONGEST,
+                multiline=False,
+                tries=tries,
+            )
+            return done.text
+
+        return complete
+
+    return {
+        "greedy": completed(None, 1),
+        "best of 8": completed(None, TRIES),
+        "greedy with mixer": completed(mixer, 1),
+        "best of 8 with mixer": completed(mixer, TRIES),
+        "copying": lambda cut: copied_line(cut.prefix, cut.suffix, LONGEST),
+    }
+
+
+def span_contenders(model: Megabyte, mixer: Mixer) -> dict[str, Contender]:
+    """What fills a span, by name."""
+
+    def filled(known: Mixer | None) -> Contender:
+        def fill(cut: Cut) -> bytes:
+            done = Completer(model, known).complete(
+                cut.prefix, cut.suffix, path=cut.path, max_new_bytes=LONGEST_SPAN, raw=True
+            )
+            return done.text
+
+        return fill
+
+    return {
+        "greedy": filled(None),
+        "greedy with mixer": filled(mixer),
+        "copying": lambda cut: copied_span(cut.prefix, cut.suffix, LONGEST_SPAN),
+    }
+
+
+def run(
+    model: Megabyte,
+    shard: Shard,
+    chosen: list["Cut"],
+    contenders: Callable[[Megabyte, Mixer], dict[str, Contender]],
+) -> tuple[dict[str, list["Mark"]], dict[str, list[float]]]:
+    """Marks and milliseconds of each contender for each cut, in the order of the files."""
+    marks: dict[str, list[Mark]] = {}
+    milliseconds: dict[str, list[float]] = {}
+    repo, mixer = -1, Mixer()
     for i, cut in enumerate(chosen, 1):
-        start = time.perf_counter()
-        done = Completer(model).complete(
-            cut.prefix, cut.suffix, path=cut.path, max_new_bytes=LONGEST, multiline=False
-        )
-        milliseconds.append((time.perf_counter() - start) * 1000)
-        ours.append(mark(done.text, cut.target))
-        copied.append(mark(copied_line(cut.prefix, cut.suffix, LONGEST), cut.target))
+        if shard.repos[cut.document] != repo:
+            repo, mixer = int(shard.repos[cut.document]), Mixer()
+            for other in np.flatnonzero(shard.repos == repo):
+                mixer.recall.add(str(other), shard.document(int(other)).tobytes())
+        with mixer.recall.hidden(str(cut.document)):
+            for name, contender in contenders(model, mixer).items():
+                start = time.perf_counter()
+                text = contender(cut)
+                taken = (time.perf_counter() - start) * 1000
+                milliseconds.setdefault(name, []).append(taken)
+                marks.setdefault(name, []).append(mark(text, cut.target))
         if i % 50 == 0:
-            one, other = (mean(it.exact for it in marks) for marks in (ours, copied))
-            print(f"{i} of {len(chosen)}: exact {one:.1%}, copying {other:.1%}", flush=True)
-    show(report, chosen, ours, copied, milliseconds, {"model": name, "seed": args.seed})
+            so_far = ", ".join(f"{n} {mean(m.exact for m in it):.1%}" for n, it in marks.items())
+            print(f"{i} of {len(chosen)}: exact {so_far}", flush=True)
+    return marks, milliseconds
 
 
 def show(
     report: Report,
-    chosen: list[Cut],
-    ours: list[Mark],
-    copied: list[Mark],
-    milliseconds: list[float],
+    lines: list[Cut],
+    found: dict[str, list[Mark]],
+    spans: dict[str, list[Mark]],
+    milliseconds: dict[str, list[float]],
     figures: dict[str, Any],
 ) -> None:
-    """Prints the table and the result."""
-    python = [language_of(cut.path) == "python" for cut in chosen]
-    groups = {"python": [i for i, is_it in enumerate(python) if is_it], "all": range(len(chosen))}
+    """Prints the tables and the result."""
+    groups = {
+        "python": [i for i, cut in enumerate(lines) if language_of(cut.path) == "python"],
+        "mid-word": [i for i, cut in enumerate(lines) if cut.mid_word],
+        "elsewhere": [i for i, cut in enumerate(lines) if not cut.mid_word],
+        "all": list(range(len(lines))),
+    }
     rows = []
     for group, indices in groups.items():
-        for name, marks in (("codebyte", ours), ("copying", copied)):
-            values = summary([marks[i] for i in indices])
-            figures |= {group: figures.get(group, {"cuts": len(indices)}) | {name: values}}
+        figures[group] = {"cuts": len(indices)}
+        for name, marks in found.items():
+            values = figures[group][name] = summary([marks[i] for i in indices])
             rows.append([f"{group}, {name}", len(indices), *values.values()])
-    report.table(["", "cuts", "exact", "similarity", "first byte"], rows)
-    exact, baseline = ([float(it.exact) for it in marks] for marks in (ours, copied))
-    ratio = sum(exact) / sum(baseline) if sum(baseline) else float("nan")
-    middle = statistics.median(milliseconds)
-    print(f"a completion, prompt and all, took {middle:.0f} ms (median)")
+    head = ["", "cuts", "exact", "similarity", "first byte"]
+    report.table(head, rows)
+    figures["spans"] = {name: summary(marks) for name, marks in spans.items()}
+    report.table(
+        ["spans", *head[1:]],
+        [[name, len(spans[name]), *values.values()] for name, values in figures["spans"].items()],
+    )
+    middle = {name: statistics.median(times) for name, times in milliseconds.items()}
+    print("milliseconds, prompt and all (median):", {n: round(m) for n, m in middle.items()})
+    total = {name: sum(mark.exact for mark in marks) for name, marks in found.items()}
+    nothing = float("nan")
+    ratio, mixed = (
+        total[name] / total["copying"] if total["copying"] else nothing
+        for name in ("best of 8", "best of 8 with mixer")
+    )
+    inside, outside = (
+        figures[group]["greedy"]["similarity"] for group in ("mid-word", "elsewhere")
+    )
+    exact = {name: [float(mark.exact) for mark in marks] for name, marks in found.items()}
     report.finish(
         {
             "times as many exact lines as copying": Check(ratio, BAR_TIMES),
-            "first byte right": Check(figures["all"]["codebyte"]["first_byte"], BAR_FIRST),
+            "the same with the mixer": Check(mixed, BAR_TIMES_MIXED),
+            "first byte right, greedy": Check(figures["all"]["greedy"]["first_byte"], BAR_FIRST),
+            "spans exact": Check(figures["spans"]["greedy"]["exact"], BAR_SPANS),
+            "similarity mid-word over elsewhere": Check(inside / outside, BAR_MID_WORD),
         },
         unit="times",
-        spread=interval(exact, baseline),
-        ours=mean(exact),
-        theirs=mean(baseline),
+        spread=interval(exact["best of 8"], exact["copying"]),
+        ours=mean(exact["best of 8"]),
+        theirs=mean(exact["copying"]),
         ratio=ratio,
         milliseconds=middle,
         **figures,
@@ -151,23 +257,43 @@ def cuts(shard: Shard, wanted: int, seed: int) -> list[Cut]:
         end = len(document) if end < 0 else end
         target = document[caret:end]
         inside_character = document[caret] & 0xC0 == 0x80
-        if not target.strip() or len(target) > LONGEST or inside_character:
-            continue
-        found.append(
-            Cut(
-                path=shard.paths[index],
-                prefix=document[max(0, caret - PREFIX) : caret],
-                suffix=document[end : end + SUFFIX],
-                target=target,
-            )
-        )
-    return found
+        if target.strip() and len(target) <= LONGEST and not inside_character:
+            found.append(_cut(shard, index, caret, end))
+    return sorted(found, key=lambda cut: cut.document)
+
+
+def span_cuts(shard: Shard, wanted: int, seed: int) -> list[Cut]:
+    """Random spans of all files together."""
+    rng = np.random.default_rng([seed, 1])
+    found: list[Cut] = []
+    while len(found) < wanted:
+        place = int(rng.integers(len(shard.data)))
+        length = round(float(np.exp(rng.uniform(0, np.log(LONGEST_SPAN)))))
+        index = shard.document_at(place)
+        document = shard.document(index)
+        caret = place - shard.bounds(index)[0]
+        ends = document[[caret, min(caret + length, len(document) - 1)]]
+        text = document[caret : caret + length].tobytes()
+        if caret + length < len(document) and text.strip() and (ends & 0xC0 != 0x80).all():
+            found.append(_cut(shard, index, caret, caret + length))
+    return sorted(found, key=lambda cut: cut.document)
+
+
+def _cut(shard: Shard, index: int, caret: int, end: int) -> Cut:
+    document = shard.document(index)
+    return Cut(
+        document=index,
+        path=shard.paths[index],
+        prefix=document[max(0, caret - PREFIX) : caret].tobytes(),
+        suffix=document[end : end + SUFFIX].tobytes(),
+        target=document[caret:end].tobytes(),
+    )
 
 
 def mark(text: bytes, target: bytes) -> Mark:
     """Compares a completion with what belongs there."""
     text, target = text.rstrip(), target.rstrip()
-    longer = max(len(text), len(target))
+    longer = max(len(text), len(target), 1)
     return Mark(
         exact=text == target,
         similarity=1 - edits(text, target) / longer,

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from completion import edits, mean
 from contenders import fail, load_ours
-from copying import SHORTEST, copied_line
+from copying import copied_line, copied_span
 from report import Check, Report, interval, parser
 from sandbox import network_is_off, passes
 
@@ -30,7 +30,6 @@ FILES = {
 }
 TASKS = 300
 LONGEST = 256  # bytes
-SUFFIX_SHOWN = 6  # bytes of the suffix that end a copy
 EXAMPLE = {
     "task_id": "example",
     "entry_point": "add",
@@ -138,21 +137,6 @@ def copy(task: dict[str, Any], *, line: bool) -> str:
         return copied_line(prefix, suffix, LONGEST).decode("utf-8", "replace") + "\n"
     text = copied_span(prefix, suffix, LONGEST)
     return text.decode("utf-8", "replace")
-
-
-def copied_span(prefix: bytes, suffix: bytes, longest: int) -> bytes:
-    """As `copied_line`, but to where the first bytes of the suffix stand, if they do."""
-    source, end = b"", 0
-    for length in range(SHORTEST, len(prefix)):
-        wanted = prefix[-length:]
-        before, after = prefix.rfind(wanted, 0, len(prefix) - 1), suffix.find(wanted)
-        if before < 0 and after < 0:
-            break
-        source, place = (prefix, before) if before >= 0 else (suffix, after)
-        end = place + length
-    copied = source[end : end + longest]
-    stop = copied.find(suffix[:SUFFIX_SHOWN]) if suffix else -1
-    return copied[:stop] if stop >= 0 else copied.partition(b"\n")[0]
 
 
 def judge(task: dict[str, Any], text: str) -> Outcome:
