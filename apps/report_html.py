@@ -9,7 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from html import escape
-from itertools import groupby
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,8 @@ from codebyte.tasks.scanning import ScannedFile, ScanResult
 
 MOST_FINDINGS = 300
 MOST_FILES = 2000
-HEAT_BYTES = 6 << 20  # of HTML for heat maps
+HEAT_BYTES = 4 << 20  # of HTML for heat maps
+MOST_TOLD = 8  # characters of a run whose bits are told
 LONGEST_LINE = 2000  # bytes of a line that are drawn
 _COLUMNS = (  # head, kind
     ("File", "text"),
@@ -236,26 +237,28 @@ def _rows(file: ScannedFile, data: bytes, bits: NDArray[np.float32]) -> Iterator
 
 def _runs(line: bytes, bits: NDArray[np.float32], encoding: str) -> str:
     """A line with each run of equally surprising characters in a span that tells their bits."""
-    text = line.rstrip(b"\r\n")
-    cut = len(text) > LONGEST_LINE
-    characters = []
-    place = 0
-    for character in text[:LONGEST_LINE].decode(encoding, "ignore"):
-        width = len(character.encode(encoding))
-        surprise = float(bits[place : place + width].sum())
-        place += width
-        characters.append((int(np.searchsorted(EDGES, surprise, "right")), character, surprise))
+    whole = line.rstrip(b"\r\n")
+    text = whole[:LONGEST_LINE].decode(encoding, "ignore")
+    if not text:
+        return ""
+    costs = bits[: len(text)]
+    if encoding == "utf-8" and not text.isascii():
+        starts = np.cumsum([0, *(len(character.encode()) for character in text)])
+        costs = np.add.reduceat(bits[: starts[-1]], starts[:-1])
+    heats = np.searchsorted(EDGES, costs, "right")
+    edges = [0, *(np.flatnonzero(np.diff(heats)) + 1).tolist(), len(text)]
+    listed = costs.tolist()
     parts = []
-    for heat, group in groupby(characters, key=lambda item: item[0]):
-        run = list(group)
-        shown = _text("".join(character for _, character, _ in run))
-        if heat == 0:
+    for first, last in pairwise(edges):
+        shown = _text(text[first:last])
+        if heats[first] == 0:
             parts.append(shown)
         else:
-            told = " ".join(f"{surprise:.1f}" for _, _, surprise in run[:8])
-            told += " ..." if len(run) > 8 else ""
-            parts.append(f'<span class="h{heat}" data-b="{told}">{shown}</span>')
-    return "".join(parts) + (" ..." if cut else "")
+            told = listed[first : min(last, first + MOST_TOLD)]
+            numbers = " ".join(f"{bits_of_one:.1f}" for bits_of_one in told)
+            more = " ..." if last - first > MOST_TOLD else ""
+            parts.append(f'<span class="h{heats[first]}" data-b="{numbers}{more}">{shown}</span>')
+    return "".join(parts) + (" ..." if len(whole) > LONGEST_LINE else "")
 
 
 def _left_out(result: ScanResult) -> str:
@@ -283,6 +286,8 @@ def _counted(count: int, noun: str) -> str:
 
 def _text(text: str) -> str:
     """Text from a file, for a page: escaped, and with nothing that cannot be seen."""
+    if text.isprintable():  # which half of a character is not
+        return escape(text)
     shown = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return escape("".join(_visible(character) for character in shown))
 
