@@ -32,7 +32,7 @@ import codebyte
 from codebyte.corpus import Corpus
 from codebyte.scoring import surprisal
 from codebyte.tasks.calibration import usual
-from codebyte.tasks.fitting import Wrong, mends
+from codebyte.tasks.known import Wrong, mends
 from codebyte.tasks.suspicion import load_judge
 from codebyte.tasks.syntax import parse, tree_kinds
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from codebyte.corpus import Corpus
 from codebyte.indexer.languages import is_test
-from codebyte.tasks.fitting import Known, Wrong
 from codebyte.tasks.injection import KINDS, Case, inject
+from codebyte.tasks.known import Known, Wrong
 
 DATA = Path(__file__).parent / "data"
 SMALLEST, LARGEST = 900, 14_000  # bytes of a file that bugs are put into

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tree_sitter import Tree
 
 from codebyte.tasks.calibration import Usual
-from codebyte.tasks.mutations import KINDS, Edit
+from codebyte.tasks.edit import KINDS, Edit
 from codebyte.tasks.reading import Reading
 from codebyte.tasks.syntax import COMMENTS, FUNCTIONS, leaves
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from codebyte.fim import fim_prompt
 from codebyte.megabyte import Megabyte
 from codebyte.tasks.counterfactual import Change, Row
-from codebyte.tasks.mutations import Edit
+from codebyte.tasks.edit import Edit
 
 Bits = NDArray[np.float32]
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from codebyte.tasks.edit import KINDS, Edit, apply
 from codebyte.tasks.findings import RULES, SURPRISING, Finding, Repair
-from codebyte.tasks.mutations import KINDS, Edit, apply
 from codebyte.tasks.suspicion import ALL, Judged
 from codebyte.tasks.syntax import parse
 

@@ -29,13 +29,15 @@ from codebyte.tasks.candidates import (
     light_features,
     line_starts,
 )
+from codebyte.tasks.edit import Edit
 from codebyte.tasks.line_features import LINE, line_features
-from codebyte.tasks.mutations import Edit, edits
+from codebyte.tasks.mutations import edits
 from codebyte.tasks.reading import Reading
 from codebyte.tasks.syntax import parse, text_kinds, tree_kinds
 from codebyte.tasks.trees import Forest, Linear, Steps
 
 FORMAT = 1
+PACKAGED = Path(codebyte.__file__).parent / "weights" / "scan.json"
 FEWEST = 16  # edits scored in full in any file
 SHARE = 0.024  # and more for each of its bytes
 SLIP_SLOPE, SLIP_SHIFT, FIXED_SHIFT = 2.0, 2.0, 1.0  # of log odds, by what ranked best
@@ -252,8 +254,7 @@ def load_judge(path: Path | None = None) -> Judge:
     Raises:
         CheckpointError: the file is missing or cannot be used.
     """
-    packaged = Path(codebyte.__file__).parent / "weights" / "scan.json"
-    return _load(packaged if path is None else path)
+    return _load(PACKAGED if path is None else path)
 
 
 @lru_cache(maxsize=4)

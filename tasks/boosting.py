@@ -1,0 +1,113 @@
+"""Fits forests and sums with scikit-learn, and what they would say of files they did not see."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codebyte.tasks.trees import Forest, Linear, drawn_in
+
+REGULARISED = 0.01  # strength that weights of the straight sum are allowed
+
+Table = NDArray[np.float32]
+
+
+def boosted(
+    tables: Sequence[Table],
+    right: Sequence[NDArray[np.bool_]],
+    folds: NDArray[np.int64],
+    *,
+    iterations: int,
+    leaves: int,
+    negatives: int | None = None,
+    counted: Sequence[NDArray[np.bool_]] | None = None,
+) -> tuple[Forest, list[NDArray[np.float32]]]:
+    """Fits one forest to all files, and gives what those fitted without each file say of it.
+
+    Args:
+        tables: of each file, (rows, features).
+        right: of each file, (rows,), what to find.
+        folds: (files,), files of one fold are judged by the forest of the others.
+        iterations: trees.
+        leaves: of each tree.
+        negatives: most rows that are not to be found, drawn at random; None for all.
+        counted: of each file, (rows,), rows to learn from; None for all.
+    """
+
+    def fitted(files: NDArray[np.int64]) -> Forest:
+        kept = [np.ones(len(right[i]), bool) if counted is None else counted[i] for i in files]
+        x = np.concatenate([tables[i][k] for i, k in zip(files, kept, strict=True)])
+        y = np.concatenate([right[i][k] for i, k in zip(files, kept, strict=True)])
+        shift = 0.0
+        plain = np.flatnonzero(~y)
+        if negatives is not None and len(plain) > negatives:
+            drawn = np.random.default_rng(1).choice(plain, negatives, replace=False)
+            rows = np.sort(np.concatenate([np.flatnonzero(y), drawn]))
+            x, y, shift = x[rows], y[rows], float(np.log(negatives / len(plain)))
+        return _forest(x, y, iterations, leaves, shift)
+
+    every = np.arange(len(tables))
+    odds: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(tables)
+    for fold in np.unique(folds) if np.ptp(folds) else ():
+        forest = fitted(every[folds != fold])
+        for i in every[folds == fold]:
+            odds[i] = forest.log_odds(tables[i])
+    return fitted(every), odds
+
+
+def straight(
+    tables: Sequence[Table],
+    right: Sequence[NDArray[np.bool_]],
+    folds: NDArray[np.int64],
+    counted: Sequence[NDArray[np.bool_]],
+) -> tuple[Linear, list[NDArray[np.float32]]]:
+    """As `boosted`, for logistic regression."""
+    from sklearn.linear_model import LogisticRegression
+
+    def fitted(files: NDArray[np.int64]) -> Linear:
+        x = drawn_in(np.concatenate([tables[i][counted[i]] for i in files]))
+        y = np.concatenate([right[i][counted[i]] for i in files])
+        mean, spread = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-3)
+        found = LogisticRegression(C=REGULARISED, max_iter=500).fit((x - mean) / spread, y)
+        weight = (found.coef_[0] / spread).astype(np.float32)
+        return Linear(float(found.intercept_[0]), mean.astype(np.float32), weight)
+
+    every = np.arange(len(tables))
+    odds: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(tables)
+    for fold in np.unique(folds):
+        linear = fitted(every[folds != fold])
+        for i in every[folds == fold]:
+            odds[i] = linear.log_odds(tables[i])
+    return fitted(every), odds
+
+
+def _forest(x: Table, y: NDArray[np.bool_], iterations: int, leaves: int, shift: float) -> Forest:
+    """Boosted trees, taken out of scikit-learn; `shift` is added to the log odds."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    fitted = HistGradientBoostingClassifier(
+        max_iter=iterations,
+        max_leaf_nodes=leaves,
+        learning_rate=0.07,
+        min_samples_leaf=20,
+        l2_regularization=5.0,
+        max_features=0.5,
+        early_stopping=False,
+        random_state=1,
+    ).fit(x, y)
+    trees = [stage[0].nodes for stage in fitted._predictors]
+    sizes = np.array([len(nodes) for nodes in trees])
+    roots = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    nodes = np.concatenate(trees)
+    offset = np.repeat(roots, sizes)
+    leaf = nodes["is_leaf"].astype(bool)
+    return Forest(
+        base=float(np.ravel(fitted._baseline_prediction)[0]) + shift,
+        roots=roots.astype(np.int32),
+        feature=np.where(leaf, 0, nodes["feature_idx"]).astype(np.int32),
+        threshold=np.where(leaf, 0.0, nodes["num_threshold"]).astype(np.float32),
+        left=np.where(leaf, -1, nodes["left"] + offset).astype(np.int32),
+        right=np.where(leaf, -1, nodes["right"] + offset).astype(np.int32),
+        value=nodes["value"].astype(np.float32),
+        depth=int(nodes["depth"].max()) + 1,
+    )
