@@ -45,7 +45,7 @@ from codebyte.indexer.updating import (
     replace_documents,
     silent,
 )
-from codebyte.indexer.vectors import VectorFile
+from codebyte.indexer.vectors import MakeNearest, VectorFile, VectorSearch
 
 LONGEST_QUERY = 1 << 14  # characters
 _SIMILAR_WORDS = 2000  # characters of a chunk that are looked for as words
@@ -60,6 +60,7 @@ class CodeIndex:
         embedder: Embedder | None = None,
         *,
         writable: bool = True,
+        nearest: MakeNearest = VectorSearch,
     ) -> None:
         """Opens an index, or makes an empty one.
 
@@ -67,6 +68,7 @@ class CodeIndex:
             folder: where it is kept; None for memory.
             embedder: makes vectors; None to search by words alone.
             writable: False for one that must exist and is only read.
+            nearest: searches the vectors; see `codebyte.indexer.qdrant` for another.
 
         Raises:
             InputError: it cannot be made or opened.
@@ -74,6 +76,7 @@ class CodeIndex:
         """
         self.folder = None if folder is None else Path(folder)
         self.embedder = embedder
+        self._make_nearest = nearest
         self._lock = threading.RLock()
         if self.folder is not None and writable and not (self.folder / DATABASE).exists():
             with only_writer(self.folder):
@@ -335,8 +338,8 @@ class CodeIndex:
                 symbol, body = entry.symbol, self._store.bodies([entry.id])[entry.id]
                 same = self._store.rows(
                     "SELECT documents.id FROM documents JOIN chunks ON chunks.id = chunk"
-                    " WHERE text = ?",
-                    (entry.fingerprint,),
+                    " JOIN texts ON texts.id = chunks.text WHERE digest = ?",
+                    (bytes.fromhex(entry.fingerprint),),
                 )
             else:
                 symbol, body = _piece_at(path, line, data or b"")
@@ -380,7 +383,12 @@ class CodeIndex:
         words = self._words
         lexical = words[1] if words is not None and words[0] == generation else None
         self._snapshot = read_snapshot(
-            self._store, self.folder, self._snapshot, lexical, self._open_vectors
+            self._store,
+            self.folder,
+            self._snapshot,
+            lexical,
+            self._open_vectors,
+            self._make_nearest,
         )
         self._words = (generation, self._snapshot.lexical)
         return self._snapshot

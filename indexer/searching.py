@@ -14,9 +14,9 @@ from codebyte.indexer.catalog import Catalog, Mask
 from codebyte.indexer.exact import matching_texts
 from codebyte.indexer.lexical import LexicalIndex
 from codebyte.indexer.query import Query
-from codebyte.indexer.ranking import Found, Mode, Rules, rank
+from codebyte.indexer.ranking import Found, Mode, Ranked, Rules, rank
 from codebyte.indexer.store import Store
-from codebyte.indexer.vectors import VectorFile, VectorSearch
+from codebyte.indexer.vectors import MakeNearest, Nearest, VectorFile, VectorSearch
 
 OpenVectors = Callable[[str, int], VectorFile]
 
@@ -72,7 +72,7 @@ class Snapshot:
     lexical: LexicalIndex
     catalog: Catalog
     vectors: VectorFile | None = None
-    nearest: VectorSearch | None = None
+    nearest: Nearest | None = None
 
 
 def read_snapshot(
@@ -81,6 +81,7 @@ def read_snapshot(
     before: Snapshot | None,
     lexical: LexicalIndex | None,
     open_vectors: OpenVectors,
+    make_nearest: MakeNearest = VectorSearch,
 ) -> Snapshot:
     """Reads what has changed since an earlier snapshot; call it inside `store.reading`.
 
@@ -90,6 +91,7 @@ def read_snapshot(
         before: an earlier snapshot, which is not to be used any more.
         lexical: the words of this moment, where they are at hand.
         open_vectors: opens the file of vectors of a name and width.
+        make_nearest: searches them.
 
     Raises:
         StaleIndexError: a file of the index is missing or damaged.
@@ -112,8 +114,17 @@ def read_snapshot(
     now.vectors = open_vectors(name, dim)
     now.vectors.grow(num_rows)
     cache = None if folder is None else (folder / name).with_suffix(".faiss")
-    now.nearest = VectorSearch(now.vectors, now.catalog.rows, cache)
+    now.nearest = make_nearest(now.vectors, now.catalog.rows, cache)
     return now
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What words, related words and vectors found, to be ranked."""
+
+    lexical: Found
+    related: Found | None
+    dense: Found | None
 
 
 def find(
@@ -128,10 +139,10 @@ def find(
     without: Sequence[int] = (),
     rules: Rules | None = None,
 ) -> list[Hit]:
-    """The best documents for a query.
+    """The best documents for a query; call it inside `store.reading`.
 
     Args:
-        store: of the snapshot, inside `store.reading`.
+        store: of the snapshot.
         snapshot: from `read_snapshot`.
         query: what was asked.
         k: how many.
@@ -141,6 +152,24 @@ def find(
         without: documents not to find.
         rules: None for the usual ones.
     """
+    found = candidates(
+        store, snapshot, query, mode=mode, vector=vector, revision=revision, without=without
+    )
+    ranked = rank(query, found.lexical, found.dense, store.entries, k, mode, rules, found.related)
+    return hits_of(store, ranked)
+
+
+def candidates(
+    store: Store,
+    snapshot: Snapshot,
+    query: Query,
+    *,
+    mode: Mode,
+    vector: NDArray[np.float32] | None,
+    revision: str | None = None,
+    without: Sequence[int] = (),
+) -> Candidates:
+    """What there is to rank for a query; the arguments are those of `find`."""
     texts = None
     if query.exact or query.patterns:
         texts = matching_texts(store, query.exact, query.patterns)
@@ -159,7 +188,11 @@ def find(
         dense = _dense(snapshot, vector, lexical, mask)
     if mask is not None and (texts is not None or not query.words.strip()):
         lexical = _all_that_passes(catalog, mask, lexical)
-    ranked = rank(query, lexical, dense, store.entries, k, mode, rules, related)
+    return Candidates(lexical, related, dense)
+
+
+def hits_of(store: Store, ranked: Sequence[Ranked]) -> list[Hit]:
+    """What is shown of documents, in their order."""
     entries = {entry.id: entry for entry in store.entries([it.id for it in ranked])}
     bodies = store.bodies([it.id for it in ranked])
     return [

@@ -35,7 +35,7 @@ class Entry:
     start_line: int
     end_line: int
     repo: str
-    fingerprint: int  # the same for documents that say the same
+    fingerprint: str  # the same for documents that say the same under the same name
 
 
 class Store:
@@ -360,7 +360,7 @@ class Store:
         wanted = [int(number) for number in documents]
         query = (
             "SELECT documents.id, files.path, blobs.language, texts.symbol, chunks.kind,"
-            " chunks.signature, chunks.start_line, chunks.end_line, repos.name, texts.id"
+            " chunks.signature, chunks.start_line, chunks.end_line, repos.name, hex(texts.digest)"
             " FROM documents JOIN files ON files.id = documents.file"
             " JOIN blobs ON blobs.id = files.blob JOIN repos ON repos.id = files.repo"
             " JOIN chunks ON chunks.id = documents.chunk JOIN texts ON texts.id = chunks.text"

@@ -6,9 +6,9 @@ above that an inverted file with one byte a number finds candidates, and the row
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import faiss as typed_faiss
 import numpy as np
@@ -102,6 +102,28 @@ class VectorFile:
     def blocks(self, rows: Rows) -> list[Rows]:
         """Cuts row numbers into blocks small enough to hold as float32."""
         return [rows[place : place + _BLOCK] for place in range(0, len(rows), _BLOCK)]
+
+
+class Nearest(Protocol):
+    """What finds the rows nearest to a vector: `VectorSearch`, or `codebyte.indexer.qdrant`."""
+
+    rows: Rows  # in use, ascending
+    exact: bool  # whether comparing all rows is cheap
+
+    def scores(self, query: Floats) -> Floats:
+        """The cosine of every row in use, in their order."""
+        ...
+
+    def nearest(self, query: Floats, k: int, allowed: Rows | None = None) -> tuple[Rows, Floats]:
+        """The k best rows, of those allowed, and their cosines, best first."""
+        ...
+
+    def of_rows(self, query: Floats, rows: Rows) -> Floats:
+        """The cosines of some rows."""
+        ...
+
+
+MakeNearest = Callable[[VectorFile, Rows, Path | None], Nearest]
 
 
 class VectorSearch:
