@@ -24,6 +24,8 @@ import json
 import random
 import resource
 import string
+import subprocess
+import sys
 import sysconfig
 import time
 from pathlib import Path
@@ -39,6 +41,7 @@ from codebyte.config import PRESETS, TrainConfig
 from codebyte.corpus import Corpus
 from codebyte.corpus_writer import Document, write_corpus
 from codebyte.megabyte import Megabyte
+from codebyte.memory import keep_freed_memory
 from codebyte.streaming import Stream, bounded
 from codebyte.training import train
 
@@ -92,10 +95,15 @@ def main() -> None:
     options.add_argument("--corpus", type=Path, help="to train on")
     options.add_argument("--minutes", type=float, default=20, help="of training")
     options.add_argument("--needles", type=int, default=16)
+    options.add_argument("--train", action="store_true", help="only train the run's model")
     args = options.parse_args()
     if args.quick:
         args.bytes, args.every, args.minutes, args.needles = 400_000, 100_000, 0.2, 1
     torch.set_num_threads(1)
+    if args.train:
+        train_here(args)
+        return
+    keep_freed_memory()  # so that what is held is what has been needed, and not the C library's mood
     report = Report("long_stream", quick=args.quick)
     args.run.mkdir(parents=True, exist_ok=True)
     model = load_model(args, report)
@@ -112,17 +120,22 @@ def load_model(args: Any, report: Report) -> Megabyte:
         model = codebyte.load(args.checkpoint)
     else:
         folder = args.run / "training"
-        if not (folder / "latest").exists():
-            torch.manual_seed(1)
-            config = TrainConfig(
-                steps=100_000, rows=4, length=4096, decay=0.0, validate_every=100_000, fim_rate=0.0
-            )
-            train(corpus_of(args), folder, PRESETS["stream"], config, minutes=args.minutes)
+        if not (folder / "latest").exists():  # by another process, whose memory is not counted
+            subprocess.run([sys.executable, __file__, "--train", *sys.argv[1:]], check=True)
         model = codebyte.load(str(folder / "latest"))
         report.note(f"the model was trained here for at most {args.minutes:g} minutes")
     if not bounded(model.config):
         raise SystemExit("the model must be of sparse attention and matches of a limited reach")
     return model.eval()
+
+
+def train_here(args: Any) -> None:
+    """Trains the run's model."""
+    config = TrainConfig(
+        steps=100_000, rows=4, length=4096, decay=0.0, validate_every=100_000, fim_rate=0.0
+    )
+    folder = args.run / "training"
+    train(corpus_of(args), folder, PRESETS["stream"], config, minutes=args.minutes)
 
 
 def corpus_of(args: Any) -> Corpus:
