@@ -172,6 +172,10 @@ async def _codebyte_error(request: Request, error: Exception) -> Response:
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     problems = error.errors()
+    if problems[0]["type"] == "json_invalid":
+        reason = problems[0].get("ctx", {}).get("error", "it cannot be read")
+        message = f"the body is no JSON: {reason} at character {problems[0]['loc'][-1]}"
+        return JSONResponse(error_body(message), 400)
     places = [part for part in problems[0]["loc"] if part != "body"]
     name = str(places[0]) if places else None
     # A value that may be of several types is refused once for each; say all of it.

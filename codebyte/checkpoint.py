@@ -196,13 +196,13 @@ def _outline(config: ModelConfig, num_tensors: int, path: Path) -> Megabyte:
             "keep both files of one checkpoint together"
         )
     try:
-        with torch.device("meta"), _Undrawn():
+        with torch.device("meta"), Undrawn():
             return Megabyte(config)
     except (RuntimeError, TypeError, ValueError, ArithmeticError) as error:
         raise CheckpointError(f"{path} describes no usable model: {error}") from error
 
 
-class _Undrawn(TorchFunctionMode):
+class Undrawn(TorchFunctionMode):
     """Leaves out the drawing of first weights.
 
     On the meta device torch imports its compiler for it: 800 modules, 70 MB and half the time of
