@@ -10,7 +10,6 @@ updated scores exactly like one built anew.
 """
 
 import os
-import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codebyte.errors import StaleIndexError
+from codebyte.indexer.arrays import REMEDY, load_arrays, save_arrays
+from codebyte.indexer.postings import MAX_COUNT, Segment, merge, unpack
 from codebyte.indexer.words import exact_name, split_words, terms_of
 
 FIELDS = ("symbol", "path", "signature", "body")
@@ -29,7 +30,6 @@ LENGTH = (0.9, 0.0, 0.9, 0.75)  # BM25's b
 
 VERSION = 1
 MAX_TERMS = 64  # of a query: the rarest ones
-_MAX_COUNT = 255
 _MAX_NAME = 250  # characters of the short fields, so that their counts fit a byte
 _MOST_DEAD = 0.25  # share of removed slots above which all is written anew
 _KNOWN_WORDS = 1 << 17
@@ -49,33 +49,18 @@ class Fields:
 
 
 @dataclass(frozen=True, slots=True)
-class _Segment:
-    """Postings of some documents, in order of term and slot."""
+class Statistics:
+    """What rarity and lengths are measured by; those of several indexes add up."""
 
-    terms: NDArray[np.int32]  # (number of terms,), ascending
-    starts: NDArray[np.int64]  # (number of terms + 1,)
-    slots: NDArray[np.int32]  # (number of postings,)
-    counts: NDArray[np.uint8]  # (number of postings, f)
+    num: int  # documents
+    lengths: tuple[int, ...]  # in terms, of each field, all documents together
+    counts: Mapping[str, int]  # how many documents have a term
 
-    @classmethod
-    def of(
-        cls, terms: NDArray[np.int32], slots: NDArray[np.int32], counts: NDArray[np.uint8]
-    ) -> "_Segment":
-        """Sorts postings in which the slots of each term already ascend."""
-        order = np.argsort(terms, kind="stable")
-        found, starts = np.unique(terms[order], return_index=True)
-        return cls(found, np.append(starts, len(terms)), slots[order], counts[order])
-
-    def postings(self) -> NDArray[np.int32]:
-        """The term of each posting."""
-        return np.repeat(self.terms, np.diff(self.starts))
-
-    def range_of(self, term: int) -> slice:
-        """Where a term's postings lie."""
-        place = int(np.searchsorted(self.terms, term))
-        if place == len(self.terms) or self.terms[place] != term:
-            return slice(0, 0)
-        return slice(int(self.starts[place]), int(self.starts[place + 1]))
+    def __add__(self, other: "Statistics") -> "Statistics":
+        lengths = tuple(a + b for a, b in zip(self.lengths, other.lengths, strict=True))
+        terms = {**self.counts, **other.counts}
+        counts = {term: self.counts.get(term, 0) + other.counts.get(term, 0) for term in terms}
+        return Statistics(self.num + other.num, lengths, counts)
 
 
 class LexicalIndex:
@@ -83,7 +68,7 @@ class LexicalIndex:
 
     def __init__(self) -> None:
         self._vocabulary: dict[str, int] = {}
-        self._segments: list[_Segment] = []
+        self._segments: list[Segment] = []
         self._ids: Ids = np.empty(0, np.int64)
         self._alive: NDArray[np.bool_] = np.empty(0, np.bool_)
         self._lengths: NDArray[np.int32] = np.empty((0, len(FIELDS)), np.int32)
@@ -118,14 +103,14 @@ class LexicalIndex:
             raise ValueError(f"{len(new)} ids for {len(terms)} documents")
         if not terms:
             return
-        counted = _unpack(np.concatenate(packed))
+        counted = unpack(np.concatenate(packed))
         places = np.repeat(np.arange(len(new), dtype=np.int32), [len(some) for some in terms])
         lengths = np.zeros((len(new), len(FIELDS)), np.int32)
         for field in range(len(FIELDS)):
             sums = np.bincount(places, weights=counted[:, field], minlength=len(new))
             lengths[:, field] = sums
-        clipped = np.minimum(counted, _MAX_COUNT).astype(np.uint8)
-        self._segments.append(_Segment.of(np.concatenate(terms), first + places, clipped))
+        clipped = np.minimum(counted, MAX_COUNT).astype(np.uint8)
+        self._segments.append(Segment.of(np.concatenate(terms), first + places, clipped))
         self._ids = np.concatenate([self._ids, new])
         self._alive = np.concatenate([self._alive, np.ones(len(new), np.bool_)])
         self._lengths = np.concatenate([self._lengths, lengths])
@@ -133,7 +118,7 @@ class LexicalIndex:
         while len(self._segments) > 1 and (
             2 * len(self._segments[-1].slots) > len(self._segments[-2].slots)
         ):
-            self._segments[-2:] = [_merge(self._segments[-2:])]
+            self._segments[-2:] = [merge(self._segments[-2:])]
 
     def remove(self, ids: Sequence[int] | Ids) -> None:
         """Removes documents; ids that are not there are passed over."""
@@ -145,31 +130,41 @@ class LexicalIndex:
         if np.count_nonzero(~self._alive) > _MOST_DEAD * len(self._alive):
             self._write_anew()
 
-    def scores(self, query: str | Mapping[str, float]) -> tuple[Ids, Scores]:
+    def statistics(self, query: str | Mapping[str, float]) -> Statistics:
+        """What `scores` measures by for a query: to score with other indexes as with one."""
+        numbers = {term: self._vocabulary.get(term) for term in _weighted(query)}
+        counts = {
+            term: 0 if number is None else len(self._postings(number)[0])
+            for term, number in numbers.items()
+        }
+        lengths = self._lengths[self._alive].sum(0, dtype=np.int64)
+        return Statistics(len(self), tuple(int(length) for length in lengths), counts)
+
+    def scores(
+        self, query: str | Mapping[str, float], statistics: Statistics | None = None
+    ) -> tuple[Ids, Scores]:
         """The documents that have a term of the query, unsorted, with their scores.
 
         Args:
             query: words, or terms of `codebyte.indexer.words` with weights.
+            statistics: of all indexes that are asked; None where this is the only one.
         """
-        if isinstance(query, str):
-            query = dict.fromkeys(
-                (term for word in split_words(query) for term in terms_of(word)), 1.0
-            )
         found = []
-        for term, weight in query.items():
-            if (number := self._vocabulary.get(term)) is None:
-                continue
-            slots, counts = self._postings(number)
-            if len(slots):
-                found.append((slots, counts, weight))
-        found.sort(key=lambda item: len(item[0]))
+        for term, weight in _weighted(query).items():
+            if (number := self._vocabulary.get(term)) is not None:
+                slots, counts = self._postings(number)
+                have = len(slots) if statistics is None else statistics.counts[term]
+                found.append((have, term, slots, counts, weight))
+        found = sorted(found, key=lambda it: it[:2])[:MAX_TERMS]
         total = np.zeros(len(self._ids), np.float32)
         hit = np.zeros(len(self._ids), np.bool_)
-        norms = self._norm() if found else total
-        num = len(self)
+        num = len(self) if statistics is None else statistics.num
+        if not num:
+            return self._ids[hit], total[hit]
+        norms = self._norm(None if statistics is None else statistics.lengths, num)
         weights = np.array(WEIGHTS, np.float32)
-        for slots, counts, weight in found[:MAX_TERMS]:
-            rarity = np.log1p((num - len(slots) + 0.5) / (len(slots) + 0.5))
+        for have, _, slots, counts, weight in found:
+            rarity = np.log1p((num - have + 0.5) / (have + 0.5))
             frequencies = counts.astype(np.float32)
             saturated = frequencies / (frequencies + norms[slots])
             total[slots] += np.float32(weight * rarity) * (saturated @ weights)
@@ -178,7 +173,6 @@ class LexicalIndex:
 
     def save(self, file: str | os.PathLike[str]) -> None:
         """Writes the index to a file; an earlier one stays until the new one is whole."""
-        path = Path(file)
         arrays: dict[str, NDArray[np.generic]] = {
             "version": np.array([VERSION, len(self._segments)]),
             "vocabulary": np.frombuffer("\n".join(self._vocabulary).encode(), np.uint8),
@@ -187,17 +181,9 @@ class LexicalIndex:
             "lengths": self._lengths,
         }
         for i, segment in enumerate(self._segments):
-            for name in _Segment.__slots__:
+            for name in Segment.__slots__:
                 arrays[f"{name}{i}"] = getattr(segment, name)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as output:
-                np.savez(output, allow_pickle=False, **arrays)
-                output.flush()
-                os.fsync(output.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        save_arrays(Path(file), arrays)
 
     @classmethod
     def load(cls, file: str | os.PathLike[str]) -> "LexicalIndex":
@@ -206,30 +192,24 @@ class LexicalIndex:
         Raises:
             StaleIndexError: it is missing, damaged or of another version.
         """
-        remedy = "build the index again with `codebyte index`"
+        arrays = load_arrays(Path(file), VERSION)
+        index = cls()
         try:
-            with Path(file).open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-                if (version := int(arrays["version"][0])) != VERSION:
-                    raise StaleIndexError(
-                        f"{file} has version {version} where {VERSION} is read: {remedy}"
-                    )
-                index = cls()
-                text = arrays["vocabulary"].tobytes().decode()
-                index._vocabulary = {
-                    term: i for i, term in enumerate(text.split("\n") if text else ())
-                }
-                index._ids, index._alive = arrays["ids"], arrays["alive"]
-                index._lengths = arrays["lengths"]
-                index._segments = [
-                    _Segment(*(arrays[f"{name}{i}"] for name in _Segment.__slots__))
-                    for i in range(int(arrays["version"][1]))
-                ]
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise StaleIndexError(f"{file} is missing or damaged ({error}): {remedy}") from error
+            text = arrays["vocabulary"].tobytes().decode()
+            names = text.split("\n") if text else []
+            index._vocabulary = {term: i for i, term in enumerate(names)}
+            index._ids, index._alive = arrays["ids"], arrays["alive"]
+            index._lengths = arrays["lengths"]
+            index._segments = [
+                Segment(*(arrays[f"{name}{i}"] for name in Segment.__slots__))
+                for i in range(int(arrays["version"][1]))
+            ]
+        except (KeyError, ValueError) as error:
+            raise StaleIndexError(f"{file} is damaged ({error}): {REMEDY}") from error
         return index
 
     def _count(self, document: Fields) -> dict[int, int]:
-        """How often each term occurs, all fields in one number; see `_unpack`."""
+        """How often each term occurs, all fields in one number; see `unpack`."""
         counts: dict[int, int] = {}
         known = self._known
         names = ((document.symbol, 40), (document.path, 48), (document.signature, 56))
@@ -268,14 +248,23 @@ class LexicalIndex:
         alive = self._alive[slots]
         return (slots, counts) if alive.all() else (slots[alive], counts[alive])
 
-    def _norm(self) -> NDArray[np.float32]:
-        """What is added below the fraction of BM25, for each slot and field."""
-        if self._norms is None:
-            means = np.maximum(self._lengths[self._alive].mean(0, dtype=np.float64), 1e-9)
-            ratio = self._lengths / means  # (s, f)
-            share, saturation = np.array(LENGTH), np.array(SATURATION)
-            self._norms = (saturation * (1 - share + share * ratio)).astype(np.float32)
-        return self._norms
+    def _norm(self, lengths: tuple[int, ...] | None, num: int) -> Scores:
+        """What is added below the fraction of BM25, for each slot and field, (s, f).
+
+        Args:
+            lengths: of all documents, by field; None for those of this index.
+            num: how many documents they are of.
+        """
+        if lengths is None and self._norms is not None:
+            return self._norms
+        own = self._lengths[self._alive].sum(0, dtype=np.int64) if lengths is None else lengths
+        means = np.maximum(np.array(own, np.float64) / num, 1e-9)
+        share, saturation = np.array(LENGTH), np.array(SATURATION)
+        norms = saturation * (1 - share + share * (self._lengths / means))
+        made: Scores = norms.astype(np.float32)
+        if lengths is None:
+            self._norms = made
+        return made
 
     def _write_anew(self) -> None:
         """Drops removed documents and the terms that only they had."""
@@ -284,14 +273,14 @@ class LexicalIndex:
         if not self._alive.any():
             self.__init__()  # type: ignore[misc]
             return
-        whole = _merge(self._segments)
+        whole = merge(self._segments)
         kept = self._alive[whole.slots]
         terms = whole.postings()[kept]
         used = np.unique(terms)
         names = list(self._vocabulary)
         self._vocabulary = {names[term]: i for i, term in enumerate(used)}
         self._segments = [
-            _Segment.of(
+            Segment.of(
                 np.searchsorted(used, terms).astype(np.int32),
                 numbers[whole.slots[kept]].astype(np.int32),
                 whole.counts[kept],
@@ -301,18 +290,7 @@ class LexicalIndex:
         self._alive = np.ones(len(self._ids), np.bool_)
 
 
-def _unpack(packed: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Counts by field, (n, f), of numbers with 40 bits for the body and 8 for each other field."""
-    counts = np.empty((len(packed), len(FIELDS)), np.int64)
-    for field, shift in enumerate((40, 48, 56)):
-        counts[:, field] = (packed >> np.uint64(shift)) & np.uint64(0xFF)
-    counts[:, 3] = packed & np.uint64((1 << 40) - 1)
-    return counts
-
-
-def _merge(segments: Sequence[_Segment]) -> _Segment:
-    return _Segment.of(
-        np.concatenate([segment.postings() for segment in segments]),
-        np.concatenate([segment.slots for segment in segments]),
-        np.concatenate([segment.counts for segment in segments]),
-    )
+def _weighted(query: str | Mapping[str, float]) -> Mapping[str, float]:
+    if not isinstance(query, str):
+        return query
+    return dict.fromkeys((term for word in split_words(query) for term in terms_of(word)), 1.0)

@@ -27,7 +27,8 @@ Scores = NDArray[np.float32]
 Found = tuple[NDArray[np.int64], Scores]  # ids and scores, in any order
 
 POOL = 200  # best candidates of each kind that are looked at
-MEANING = {"sentence": 0.5, "symbol": 0.2}  # weight of vectors in the mixture
+MEANING = {"sentence": 0.4, "symbol": 0.2}  # weight of vectors in the mixture
+STOOD_FOR = 1.5  # times the weight of words that stand for those of the query
 _MOST_TIED = 4  # times POOL candidates are looked at where the last of them are equal
 _FELT = 0.35  # share of the best score from which a kind of match is named
 
@@ -78,11 +79,11 @@ class Metadata(Protocol):
 class Rules:
     """How strongly each rule acts; 0 (or 1 for a factor) turns it off."""
 
-    definition: float = 1.0  # added where the query names just what is defined
+    definition: float = 2.0  # added where the query names just what is defined
     mention: float = 0.3  # added where a name in a sentence is defined
     stem: float = 0.8  # share of the score added where the query says the file's name
     folder: float = 0.2  # the same for the folder's
-    coherence: float = 0.2  # added to the best chunk of the file with most good chunks
+    coherence: float = 0.4  # added to the best chunk of the file with most good chunks
     again: float = 0.6  # factor of each further chunk of a file
     tests: float = 0.3  # factors, by path
     examples: float = 0.5
@@ -142,7 +143,7 @@ def rank(
     pool = _pool([it for it in (lexical, related, dense) if it is not None], max(POOL, k))
     if not len(pool):
         return []
-    said, stood_for = _of_pool(lexical, pool), _of_pool(related, pool)
+    said, stood_for = _of_pool(lexical, pool), STOOD_FOR * _of_pool(related, pool)
     words = (said + stood_for) / max(float((said + stood_for).max()), 1e-9)
     near = _from_lowest(dense, pool)
     weight = MEANING[query.kind] if words.any() and dense is not None else float(not words.any())

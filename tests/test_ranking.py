@@ -1,0 +1,180 @@
+"""How results are ordered, rule by rule."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from codebyte.indexer.query import parse_query
+from codebyte.indexer.ranking import MEANING, Found, Ranked, Rules, rank
+
+PLAIN = Rules(
+    definition=0.0, mention=0.0, stem=0.0, folder=0.0, coherence=0.0, again=1.0, fold=False
+).without_paths()
+
+
+@dataclass(frozen=True)
+class Piece:
+    path: str = "src/a.py"
+    symbol: str = "f"
+    kind: str = "function"
+    repo: str = "r"
+    start_line: int = 1
+    fingerprint: int | str | None = None
+
+
+def found(*scores: float) -> Found:
+    return np.arange(len(scores)), np.array(scores, np.float32)
+
+
+def about(*pieces: Piece) -> Callable[[Sequence[int]], Sequence[Piece]]:
+    return lambda ids: [pieces[i] for i in ids]
+
+
+def order(results: list[Ranked]) -> list[int]:
+    return [it.id for it in results]
+
+
+def test_the_mixture_is_of_scores_scaled_to_one() -> None:
+    pieces = about(*[Piece(path=f"{i}.py") for i in range(3)])
+    results = rank(
+        parse_query("some words"), found(4, 2, 0), found(0.1, 0.5, 0.3), pieces, rules=PLAIN
+    )
+    weight = MEANING["sentence"]
+    expected = {0: (1 - weight) * 1 + 0, 1: (1 - weight) * 0.5 + weight * 1, 2: weight * 0.5}
+    assert {it.id: it.score for it in results} == pytest.approx(expected, abs=1e-6)
+    assert order(results) == sorted(expected, key=lambda i: -expected[i])
+
+
+def test_modes_take_one_kind_of_scores_only() -> None:
+    pieces = about(*[Piece(path=f"{i}.py") for i in range(3)])
+    query, lexical, dense = parse_query("some words"), found(3, 2, 1), found(0.1, 0.2, 0.3)
+    assert order(rank(query, lexical, dense, pieces, mode="lexical", rules=PLAIN)) == [0, 1, 2]
+    assert order(rank(query, lexical, dense, pieces, mode="dense", rules=PLAIN)) == [2, 1, 0]
+
+
+def test_without_vectors_hybrid_goes_by_words_and_what_stands_for_them() -> None:
+    pieces = about(*[Piece(path=f"{i}.py") for i in range(3)])
+    query, related = parse_query("remove it"), (np.array([2]), np.array([4.0], np.float32))
+    results = rank(query, found(3, 2), None, pieces, rules=PLAIN, related=related)
+    assert [(it.id, it.why) for it in results] == [(2, "meaning"), (0, "words"), (1, "words")]
+    assert order(rank(query, found(3, 2), None, pieces, mode="lexical", related=related)) == [0, 1]
+
+
+def test_why_names_what_matched() -> None:
+    pieces = about(*[Piece(path=f"{i}.py") for i in range(4)])
+    results = rank(
+        parse_query("some words"), found(4, 4, 0, 0), found(0.9, 0, 0.9, 0), pieces, rules=PLAIN
+    )
+    assert {it.id: it.why for it in results[:3]} == {0: "both", 1: "words", 2: "meaning"}
+
+
+def test_a_definition_comes_above_its_uses_even_in_a_test() -> None:
+    pieces = about(Piece(path="a.py", symbol="use"), Piece(path="tests/b.py", symbol="Kit.Reader"))
+    assert order(rank(parse_query("Reader"), found(9, 1), None, pieces)) == [1, 0]
+
+
+def test_the_case_of_a_name_decides_between_two() -> None:
+    pieces = about(Piece(path="a.go", symbol="Execute"), Piece(path="b.go", symbol="execute"))
+    assert order(rank(parse_query("execute"), found(5, 4), None, pieces)) == [1, 0]
+
+
+def test_a_name_inside_a_sentence_lifts_its_definition() -> None:
+    pieces = about(Piece(path="a.py", symbol="g"), Piece(path="b.py", symbol="C.open_all"))
+    query = parse_query("who calls open_all at the end")
+    assert order(rank(query, found(5, 4), None, pieces, rules=PLAIN)) == [0, 1]
+    assert order(rank(query, found(5, 4), None, pieces, rules=replace(PLAIN, mention=0.3))) == [
+        1,
+        0,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "path"),
+    [
+        ("stem", 0.5, "src/json_reader.py"),
+        ("folder", 0.5, "json/a.py"),
+    ],
+)
+def test_a_file_named_like_the_question_is_lifted(rule: str, value: float, path: str) -> None:
+    pieces = about(Piece(path="src/other.py"), Piece(path=path))
+    query = parse_query("streaming json reader")
+    assert order(rank(query, found(5, 4), None, pieces, rules=PLAIN)) == [0, 1]
+    lifted = replace(PLAIN, **{rule: value})
+    assert order(rank(query, found(5, 4), None, pieces, rules=lifted)) == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "kind"),
+    [
+        ("tests", "tests/test_a.py", "function"),
+        ("examples", "examples/a.py", "function"),
+        ("examples", "pkg/legacy/a.py", "function"),
+        ("made", "src/a_pb2.py", "function"),
+        ("made", "third_party/a.c", "function"),
+        ("door", "src/__init__.py", "lines"),
+        ("prose", "README.md", "section"),
+    ],
+)
+def test_what_is_rarely_meant_comes_below_until_the_rule_is_off(
+    rule: str, path: str, kind: str
+) -> None:
+    pieces = about(Piece(path=path, kind=kind), Piece(path="src/a.py"))
+    query, lexical = parse_query("some words"), found(5, 4)
+    only = replace(PLAIN, **{rule: 0.5})
+    assert order(rank(query, lexical, None, pieces, rules=only)) == [1, 0]
+    assert order(rank(query, lexical, None, pieces, rules=only.without_paths())) == [0, 1]
+
+
+def test_several_good_chunks_lift_the_best_of_their_file() -> None:
+    pieces = about(Piece(path="a.py"), *[Piece(path="b.py", start_line=i) for i in range(4)])
+    query, lexical = parse_query("some words"), found(5, 4.5, 4, 4, 4)
+    assert order(rank(query, lexical, None, pieces, rules=PLAIN))[0] == 0
+    assert order(rank(query, lexical, None, pieces, rules=replace(PLAIN, coherence=0.4)))[0] == 1
+
+
+def test_further_chunks_of_a_file_make_room_for_other_files() -> None:
+    pieces = about(Piece(path="a.py"), Piece(path="a.py", start_line=9), Piece(path="b.py"))
+    rules = replace(PLAIN, again=0.5)
+    assert order(rank(parse_query("w x"), found(5, 4, 3), None, pieces, rules=rules)) == [0, 2, 1]
+
+
+def test_equal_chunks_are_folded_into_the_best() -> None:
+    same = [Piece(path=f"{name}.py", fingerprint="text") for name in "cab"]
+    pieces = about(*same, Piece(path="d.py", fingerprint="other"))
+    query, lexical = parse_query("some words"), found(5, 5, 5, 1)
+    results = rank(query, lexical, None, pieces, k=2, rules=replace(PLAIN, fold=True))
+    assert [(it.id, it.copies) for it in results] == [(1, (2, 0)), (3, ())]
+    assert order(rank(query, lexical, None, pieces, rules=Rules.of_documents())) == [1, 2, 0, 3]
+
+
+def test_equal_scores_are_ordered_by_place_and_not_by_id() -> None:
+    pieces = [Piece(path=f"{i % 7}.py", start_line=i) for i in range(30)]
+    first = rank(parse_query("a b"), found(*[1.0] * 30), None, about(*pieces), rules=PLAIN)
+    turned = about(*reversed(pieces))
+    other = rank(parse_query("a b"), found(*[1.0] * 30), None, turned, rules=PLAIN)
+    assert [29 - it.id for it in other] == order(first)
+
+
+def test_ties_at_the_border_of_the_pool_do_not_depend_on_ids() -> None:
+    pieces = [Piece(path=f"{i:03}.py") for i in range(500)]
+    scores = found(*[1.0] * 500)
+    assert order(rank(parse_query("a b"), scores, None, about(*pieces), k=3, rules=PLAIN)) == [
+        0,
+        1,
+        2,
+    ]
+    turned = about(*reversed(pieces))
+    assert order(rank(parse_query("a b"), scores, None, turned, k=3, rules=PLAIN)) == [
+        499,
+        498,
+        497,
+    ]
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "lexical", "dense"])
+def test_nothing_found_is_an_empty_list(mode: str) -> None:
+    nothing = (np.empty(0, np.int64), np.empty(0, np.float32))
+    assert rank(parse_query("x"), nothing, nothing, about(), mode=mode) == []  # type: ignore[arg-type]
+    assert rank(parse_query("x"), None, None, about()) == []
