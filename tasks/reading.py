@@ -45,7 +45,7 @@ class Reading:
         self._rows: list[Row] = []
         self._offsets: list[int] = []  # place of a byte in its row, less its place in the file
         self._starts = _blocks(source, layout.block)
-        self._ends = [*self._starts[1:], len(source)]
+        self._ends = [*self._starts[1:], len(source)] if source else []
         for start, end in zip(self._starts, self._ends, strict=True):
             suffix = source[end : end + layout.after]
             prefix = source[max(0, start - layout.before) : start]

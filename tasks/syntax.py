@@ -57,6 +57,7 @@ FUNCTIONS = {
     "closure_expression",
 }
 BINARY = {
+    "binary",
     "binary_operator",
     "comparison_operator",
     "boolean_operator",

@@ -1,0 +1,117 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from codebyte.config import PRESETS, LevelConfig, ModelConfig
+from codebyte.megabyte import Megabyte
+from codebyte.scoring import surprisal
+from codebyte.tasks.counterfactual import Change, Row
+from codebyte.tasks.edit import Edit
+from codebyte.tasks.reading import Layout, Reading
+
+TEXT = b"def area(w, h):\n    return w * h\n\n\ndef edge(w, h):\n    return 2 * (w + h)\n" * 3
+
+
+def random_model(config: ModelConfig) -> Megabyte:
+    torch.manual_seed(3)
+    model = Megabyte(config).eval()
+    with torch.no_grad():
+        for weight in model.parameters():  # none may be left at nothing, or a part has no say
+            weight.add_(torch.randn_like(weight) * 0.1)
+    return model
+
+
+def quick_model() -> Megabyte:
+    """The packaged model's shape, small: the one that edits are scored quickly for."""
+    below = LevelConfig(dim=16, encoder_layers=1, layers=2, mixing="conv", patch_size=16)
+    above = LevelConfig(dim=32, layers=2, head_dim=16)
+    return random_model(
+        ModelConfig(
+            levels=(below, above),
+            patching="word",
+            context=512,
+            ngrams=(2, 3),
+            ngram_buckets=64,
+            ngram_dim=8,
+            matches=(2, 4),
+        )
+    )
+
+
+MODELS = {"quick": quick_model(), "any": random_model(PRESETS["tiny"])}
+
+
+def read_anew(model: Megabyte, ids: np.ndarray, change: Change) -> np.ndarray:
+    new = np.frombuffer(change.replacement, np.uint8)
+    row = np.concatenate([ids[: change.start], new, ids[change.end : change.stop]])
+    if not len(row):
+        return np.zeros(0, np.float32)
+    with torch.inference_mode():
+        losses = model.losses(torch.from_numpy(row)[None])[0]
+    return (losses / np.log(2)).numpy()[change.start :]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_edit_costs_what_the_edited_row_costs_read_from_its_start(name: str) -> None:
+    model, rng = MODELS[name], random.Random(5)
+    size = min(len(TEXT), model.config.context - 8)
+    row = Row(model, list(TEXT[:size]))
+    changes = [Change(0, 0, b"", 0), Change(0, 3, b"", 9), Change(size, size, b"xy", size)]
+    for _ in range(40):
+        start = rng.randrange(size)
+        end = min(size, start + rng.randrange(6))
+        replacement = bytes(rng.choice(b"w h*(\n\0\xff") for _ in range(rng.randrange(7)))
+        changes.append(Change(start, end, replacement, min(size, end + rng.randrange(30))))
+    for change, bits in zip(changes, row.bits_of(changes), strict=True):
+        np.testing.assert_allclose(bits, read_anew(model, row.ids, change), atol=2e-4)
+
+
+def test_a_change_that_changes_nothing_costs_what_the_row_costs() -> None:
+    row = Row(MODELS["quick"], list(TEXT))
+    (bits,) = row.bits_of([Change(10, 14, TEXT[10:14], 30)])
+    np.testing.assert_array_equal(bits, row.bits[10:30])
+
+
+def test_a_row_costs_what_surprisal_says() -> None:
+    model = MODELS["quick"]
+    np.testing.assert_allclose(Row(model, list(TEXT)).bits, surprisal(model, TEXT), atol=2e-4)
+
+
+def test_the_gain_of_an_edit_is_the_fall_in_bits_of_its_block() -> None:
+    model, layout = MODELS["quick"], Layout(block=1024, before=64, after=64)
+    reading = Reading(model, TEXT, layout)
+    place = TEXT.index(b"w * h") + 2
+    edit = Edit("operator", "* to +", place, place + 1, b"+")
+    after = Reading(model, TEXT[:place] + b"+" + TEXT[place + 1 :], layout)
+    gains = reading.gains([edit], [len(TEXT)])
+    fall = float(reading.bits.sum() - after.bits.sum())
+    assert gains.sum() == pytest.approx(fall, abs=2e-2)
+    assert gains[0, 0] == pytest.approx(reading.bits[place] - after.bits[place], abs=1e-3)
+
+
+def test_the_first_gain_is_exact_where_an_edit_changes_one_byte() -> None:
+    reading = Reading(MODELS["quick"], TEXT)
+    place = TEXT.index(b"w * h") + 2
+    edit = Edit("operator", "* to +", place, place + 1, b"+")
+    assert reading.first_gains([edit])[0] == pytest.approx(
+        float(reading.gains([edit], [place + 1])[0, 0]), abs=1e-3
+    )
+
+
+def test_blocks_are_read_with_the_text_behind_them_in_view() -> None:
+    layout = Layout(block=64, before=64, after=64)
+    first, second = TEXT[:64], TEXT[64:128]
+    one = Reading(MODELS["quick"], first + second, layout)
+    other = Reading(MODELS["quick"], first + b"#" * 64, layout)
+    cut = first.rindex(b"\n") + 1
+    assert np.abs(one.bits[:cut] - other.bits[:cut]).max() > 1e-3
+
+
+def test_every_byte_is_read_once_whatever_the_lines() -> None:
+    for source in (b"", b"x", b"\n\n\n", b"a" * 300, b"a\n" * 200, b"\0\xff" * 90):
+        reading = Reading(MODELS["quick"], source, Layout(block=64, before=32, after=32))
+        assert len(reading.bits) == len(source)
+        assert (reading.bits > 0).all()
+        assert (reading.entropy >= 0).all()
