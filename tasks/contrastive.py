@@ -39,7 +39,7 @@ class FitConfig:
     steps: int = 2500
     batch: int = 1024
     repositories: int = 2  # of a batch
-    temperature: float = 0.05
+    temperature: float = 0.07
     rate: float = 3e-3
     warmup: int = 50  # steps
     steady: float = 0.3  # share of the steps before the rate falls, to 2 % of it
