@@ -103,7 +103,7 @@ def main() -> None:
     if args.train:
         train_here(args)
         return
-    keep_freed_memory()  # so that what is held is what has been needed, and not the C library's mood
+    keep_freed_memory()  # so that what is held does not depend on when the C library gives it back
     report = Report("long_stream", quick=args.quick)
     args.run.mkdir(parents=True, exist_ok=True)
     model = load_model(args, report)

@@ -184,6 +184,7 @@ class TrainConfig:
     validate_rows: int = 16
     save_every: float = 240.0  # seconds between checkpoints
     compile: bool = False  # torch.compile the step
+    recompute: bool = False  # keep less for the backward pass and compute it again: for long rows
 
     def __post_init__(self) -> None:
         for name in ("steps", "rows", "length", "accumulate", "validate_every", "validate_rows"):

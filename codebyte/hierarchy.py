@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from codebyte.config import LevelConfig, ModelConfig
 from codebyte.fewbytes import MOST, FewBytes, Tried
 from codebyte.inputs import ByteInputs, History
-from codebyte.layers import KVCache, Stack, Tail, norm
+from codebyte.layers import KVCache, Stack, Tail, in_pieces, norm
 from codebyte.patching import borders, patches, previous, word_ends
 from codebyte.vocab import EOT
 
@@ -223,6 +224,7 @@ class ContextWiring(nn.Module):
         self.inputs = ByteInputs(config)
         self.levels = Level(config.levels)
         self.head = nn.Linear(config.levels[0].dim, config.vocab_size, bias=False)
+        self.recompute = False  # see `layers.set_recompute`
         self._few_bytes: FewBytes | None = None
 
     def _plain(self) -> bool:
@@ -248,11 +250,24 @@ class ContextWiring(nn.Module):
         Returns:
             (b, t + 1, v), or (b, t, v) without `ahead`.
         """
+        return self._logits(self._states(ids, ahead))
+
+    def losses(self, ids: Tensor) -> Tensor:
+        """Surprise of each id in nats, (b, t) float32; with `recompute` in little memory."""
+        if self.recompute and torch.is_grad_enabled():
+            return in_pieces(self._surprise, self._states(ids, False), ids)
+        return self._surprise(self._states(ids, False), ids)
+
+    def _surprise(self, states: Tensor, ids: Tensor) -> Tensor:
+        logits = self._logits(states).flatten(0, 1).float()
+        return F.cross_entropy(logits, ids.flatten(), reduction="none").view(ids.shape)
+
+    def _states(self, ids: Tensor, ahead: bool) -> Tensor:
+        """The bytes' last states, (b, t + 1, d), or (b, t, d) without `ahead`."""
         ids = torch.cat(
             [ids.new_full((ids.shape[0], 1), EOT), ids if ahead else ids[:, :-1]], dim=1
         )
-        natural = self._natural(ids, previous(ids, EOT))
-        return self._logits(self.levels(self.inputs(ids), natural))
+        return self.levels(self.inputs(ids), self._natural(ids, previous(ids, EOT)))
 
     def patch_states(self, ids: Tensor) -> Tensor:
         """The states of the first level above the bytes, (b, k, g), without decoding to bytes."""

@@ -60,6 +60,8 @@ class Megabyte(nn.Module, HubMixin):
     def losses(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
         """Surprise of each id in nats, (b, t) float32; 0 where it does not count."""
         ids = self._ids(ids)
+        if isinstance(self.wiring, ContextWiring):
+            return self.wiring.losses(ids) * self.counted(ids, mask)
         logits = self.wiring(ids, ahead=False)
         losses = F.cross_entropy(logits.flatten(0, 1).float(), ids.flatten(), reduction="none")
         return losses.view(ids.shape) * self.counted(ids, mask)

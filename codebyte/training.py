@@ -30,6 +30,7 @@ from codebyte.config import ModelConfig, TrainConfig
 from codebyte.corpus import Corpus
 from codebyte.device import pick_device, training_dtype
 from codebyte.errors import CheckpointError, ConfigError
+from codebyte.layers import set_recompute
 from codebyte.megabyte import Megabyte
 from codebyte.optim import build_optimizers, decay_start, rate_at, set_rates
 from codebyte.progress import Progress
@@ -93,6 +94,7 @@ def train(
             f"processes {world} times accumulate {config.accumulate}"
         )
     network.train()
+    set_recompute(network, config.recompute)
     optimizers = build_optimizers(network, config)
     step = _restore(latest, network, optimizers) if resume else 0
     run = _Run(corpus, network, optimizers, config, place, rank, world)
