@@ -102,8 +102,9 @@ def create_api(session: Session) -> FastAPI:
         matches = [it for it in app.routes if isinstance(it, APIRoute) and it.endpoint != unknown]
         known = [it for it in matches if it.path_regex.match(request.url.path)]
         if known:
-            allowed = {"Allow": ", ".join(sorted(set().union(*(it.methods for it in known))))}
-            raise HTTPException(405, f"{asked} is not allowed: see /docs", headers=allowed)
+            allowed = sorted({method for it in known for method in it.methods or ()})
+            headers = {"Allow": ", ".join(allowed)}
+            raise HTTPException(405, f"{asked} is not allowed: see /docs", headers=headers)
         raise HTTPException(404, f"there is no {asked} here: see /docs")
 
     return app

@@ -101,7 +101,8 @@ class CodebyteServer(LanguageServer):
     def places(self, uri: str) -> Positions:
         """An open document."""
         document = self.workspace.get_text_document(uri)
-        return Positions(document.source, str(document.position_codec.encoding.value))
+        encoding = lsp.PositionEncodingKind(document.position_codec.encoding or "utf-16")
+        return Positions(document.source, encoding.value)
 
     def path_of(self, uri: str) -> str:
         """The name to tell the model: relative to the workspace where it is in it."""
