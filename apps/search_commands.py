@@ -11,6 +11,7 @@ from codebyte.errors import CodebyteError, InputError
 
 if TYPE_CHECKING:
     from codebyte.indexer.index import CodeIndex
+    from codebyte.indexer.ranking import Mode as RankingMode
     from codebyte.indexer.searching import Embedder, Hit
     from codebyte.indexer.updating import Updated
 
@@ -41,6 +42,15 @@ Languages = Annotated[
 Repos = Annotated[
     list[str] | None, typer.Option("--repo", metavar="NAME", help="Only this one; repeatable.")
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Spread repositories over the actors of this Ray cluster.",
+        show_default=False,
+    ),
+]
 Revision = Annotated[
     str | None, typer.Option(metavar="REV", help="A branch, tag or commit.", show_default=False)
 ]
@@ -69,6 +79,7 @@ def index(
     watch: Annotated[
         bool, typer.Option("--watch", help="Stay, and follow what is changed on the disk.")
     ] = False,
+    ray: Ray = None,
     folder: IndexFolder = None,
     checkpoint: Checkpoint = None,
     as_json: Json = False,
@@ -84,6 +95,11 @@ def index(
         raise typer.BadParameter("--watch follows the disk, which has no --revision")
     named = sources or [str(_root() or ".")]
     place = folder or default_folder()
+    if ray is not None:
+        if watch or reembed:
+            raise typer.BadParameter("--watch and --reembed do not go with --ray")
+        _index_on_ray(ray, place, named, revision, words_only, as_json)
+        return
     embedder = None if words_only else _embedder(checkpoint)
     failed: list[CodebyteError] = []
     with CodeIndex(place, embedder) as opened:
@@ -99,7 +115,7 @@ def index(
                 failed.append(error)
                 typer.echo(f"codebyte: {error}", err=True)
                 continue
-            _say_updated(opened, done, as_json)
+            _say_updated(done, as_json)
         with progress_bar() as progress:
             opened.embed(progress)
         _say_coverage(opened)
@@ -124,12 +140,20 @@ def search(
     repos: Repos = None,
     revision: Revision = None,
     lines: Lines = 6,
+    ray: Ray = None,
     folder: IndexFolder = None,
     checkpoint: Checkpoint = None,
     as_json: Json = False,
 ) -> None:
     """Find code by what it does, what it is called, or what it says."""
     text = " ".join(query)
+    if ray is not None:
+        if revision is not None:
+            raise typer.BadParameter("--revision does not go with --ray")
+        filters = [f'path:"{it}"' for it in paths or ()] + [f"lang:{it}" for it in languages or ()]
+        text = " ".join([text, *filters, *(f"repo:{it}" for it in repos or ())])
+        _search_on_ray(ray, folder or default_folder(), text, k, mode, lines, as_json)
+        return
     with _opened(folder, mode, checkpoint) as opened:
         hits = opened.search(
             text,
@@ -214,6 +238,47 @@ def _embedder(checkpoint: str | None) -> "Embedder":
     return Embedder(codebyte.load(checkpoint) if checkpoint is not None else None)
 
 
+def _packaged_embedder() -> "Embedder":
+    from codebyte.tasks.search import Embedder
+
+    return Embedder(None)
+
+
+def _no_embedder() -> None:
+    return None
+
+
+def _index_on_ray(
+    address: str, folder: Path, sources: list[str], revision: str | None, words: bool, as_json: bool
+) -> None:
+    from codebyte.indexer.ray_shards import start_shards
+    from codebyte.indexer.shards import ShardedIndex
+
+    shards = start_shards(address, folder, None, _no_embedder if words else _packaged_embedder)
+    result = ShardedIndex(shards).update(sources, revision)
+    for done in result.done.values():
+        _say_updated(done, as_json)
+    for source, failure in result.failures.items():
+        typer.echo(f"codebyte: {source}: {failure}", err=True)
+    if result.failures:
+        raise InputError(f"{len(result.failures)} of {len(sources)} sources could not be indexed")
+
+
+def _search_on_ray(
+    address: str, folder: Path, text: str, k: int, mode: "RankingMode", lines: int, as_json: bool
+) -> None:
+    from codebyte.indexer.ray_shards import start_shards
+    from codebyte.indexer.shards import ShardedIndex
+
+    shards = start_shards(address, folder, None, _packaged_embedder)
+    embedder = None if mode == "lexical" else _packaged_embedder()
+    answer = ShardedIndex(shards, embedder).search(text, k, mode)
+    if answer.missing:
+        lost = ", ".join(map(str, answer.missing))
+        typer.echo(f"shards {lost} of {len(shards)} did not answer: results are partial", err=True)
+    _show(answer.hits, text, lines, as_json)
+
+
 def _remove(folder: Path | None, names: list[str], as_json: bool) -> None:
     from codebyte.indexer.index import CodeIndex
 
@@ -236,10 +301,10 @@ def _follow(opened: "CodeIndex", sources: list[str], as_json: bool) -> None:
     typer.echo("watching; Ctrl-C ends it", err=True)
     for done in follow(opened, sources):
         if done.added or done.removed:
-            _say_updated(opened, done, as_json)
+            _say_updated(done, as_json)
 
 
-def _say_updated(opened: "CodeIndex", done: "Updated", as_json: bool) -> None:
+def _say_updated(done: "Updated", as_json: bool) -> None:
     from codebyte.indexer.filters import format_skips
 
     if as_json:

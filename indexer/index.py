@@ -3,7 +3,8 @@
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -372,6 +373,12 @@ class CodeIndex:
             if self._store.rows("SELECT 1 FROM files WHERE path = ? LIMIT 1", (path,)):
                 return path
         return None
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """The index as it is now; `store` reads of the same moment inside."""
+        with self._lock, self._store.reading():
+            yield self._current()
 
     @property
     def store(self) -> Store:

@@ -12,7 +12,7 @@ from codebyte.errors import InputError, StaleIndexError
 from codebyte.indexer.associations import packaged_associations
 from codebyte.indexer.catalog import Catalog, Mask
 from codebyte.indexer.exact import matching_texts
-from codebyte.indexer.lexical import LexicalIndex
+from codebyte.indexer.lexical import LexicalIndex, Statistics
 from codebyte.indexer.query import Query
 from codebyte.indexer.ranking import Found, Mode, Ranked, Rules, rank
 from codebyte.indexer.store import Store
@@ -168,8 +168,13 @@ def candidates(
     vector: NDArray[np.float32] | None,
     revision: str | None = None,
     without: Sequence[int] = (),
+    statistics: tuple[Statistics, Statistics] | None = None,
 ) -> Candidates:
-    """What there is to rank for a query; the arguments are those of `find`."""
+    """What there is to rank for a query; the arguments are those of `find`.
+
+    With `statistics`, the words that are said and the related ones are scored with the counts of
+    a larger whole, of which this index is a part.
+    """
     texts = None
     if query.exact or query.patterns:
         texts = matching_texts(store, query.exact, query.patterns)
@@ -179,10 +184,11 @@ def candidates(
         others = ~np.isin(catalog.ids, np.asarray(without))
         mask = others if mask is None else mask & others
     table = packaged_associations()
-    lexical = catalog.keep(*snapshot.lexical.scores(table.said(query)), mask)
+    said, meant = (None, None) if statistics is None else statistics
+    lexical = catalog.keep(*snapshot.lexical.scores(table.said(query), said), mask)
     related = None
     if mode == "hybrid":
-        related = catalog.keep(*snapshot.lexical.scores(table.meant(query)), mask)
+        related = catalog.keep(*snapshot.lexical.scores(table.meant(query), meant), mask)
     dense = None
     if vector is not None and mode != "lexical" and snapshot.nearest is not None:
         dense = _dense(snapshot, vector, lexical, mask)
