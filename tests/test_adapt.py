@@ -7,8 +7,10 @@ from typing import Any
 import git
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from codebyte import checkpoint
+from codebyte.apps.cli import app
 from codebyte.corpus import Shard
 from codebyte.errors import CheckpointError, ConfigError, CorpusError
 from codebyte.indexer.repo import SourceFile, documents, open_repo
@@ -206,3 +208,10 @@ def test_exact_lines_counts_lines_that_are_completed_whole(tiny_model: Megabyte)
 def test_settings_out_of_range_are_refused(wrong: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         AdaptConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_command_says_in_one_line_that_one_file_is_too_few(tmp_path: Path) -> None:
+    (tmp_path / "only.py").write_bytes(APP)
+    with pytest.raises(CorpusError, match="adaptation needs two or more"):
+        CliRunner().invoke(app, ["adapt", str(tmp_path)], catch_exceptions=False)
+    assert CliRunner().invoke(app, ["adapt", str(tmp_path), "--minutes", "0"]).exit_code == 2
