@@ -40,7 +40,7 @@ FORMAT = 1
 PACKAGED = Path(codebyte.__file__).parent / "weights" / "scan.json"
 FEWEST = 16  # edits scored in full in any file
 SHARE = 0.024  # and more for each of its bytes
-SLIP_SLOPE, SLIP_SHIFT, FIXED_SHIFT = 2.0, 2.0, 1.0  # of log odds, by what ranked best
+SLIP_SLOPE, SLIP_SHIFT, FIXED_SHIFT = 2.0, 2.0, 3.0  # of log odds, by what ranked best
 NO_EDIT = -12.0  # log odds on lines that no edit was scored on
 
 ODDS = (

@@ -62,7 +62,7 @@ class Forest:
             "depth": self.depth,
             "roots": self.roots.tolist(),
             "feature": self.feature.tolist(),
-            "threshold": [float(f"{t:.6g}") for t in self.threshold],
+            "threshold": [float(f"{t:.9g}") for t in self.threshold],
             "left": self.left.tolist(),
             "right": self.right.tolist(),
             "value": [float(f"{v:.4g}") for v in self.value],
