@@ -1,19 +1,18 @@
 """`codebyte index`, `search`, `similar` and `status`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 import codebyte
 from codebyte.apps.options import Checkpoint, Json, print_json, read
+from codebyte.apps.search_output import say_updated, show_hits
 from codebyte.errors import CodebyteError, InputError
 
 if TYPE_CHECKING:
     from codebyte.indexer.index import CodeIndex
-    from codebyte.indexer.ranking import Mode as RankingMode
-    from codebyte.indexer.searching import Embedder, Hit
-    from codebyte.indexer.updating import Updated
+    from codebyte.indexer.searching import Embedder
 
 LARGEST_SIMILAR = 1 << 20  # bytes of a file outside the index
 
@@ -98,7 +97,9 @@ def index(
     if ray is not None:
         if watch or reembed:
             raise typer.BadParameter("--watch and --reembed do not go with --ray")
-        _index_on_ray(ray, place, named, revision, words_only, as_json)
+        from codebyte.apps.ray_search import index_on_ray
+
+        index_on_ray(ray, place, named, revision, words_only, as_json)
         return
     embedder = None if words_only else _embedder(checkpoint)
     failed: list[CodebyteError] = []
@@ -115,7 +116,7 @@ def index(
                 failed.append(error)
                 typer.echo(f"codebyte: {error}", err=True)
                 continue
-            _say_updated(done, as_json)
+            say_updated(done, as_json)
         with progress_bar() as progress:
             opened.embed(progress)
         _say_coverage(opened)
@@ -152,7 +153,9 @@ def search(
             raise typer.BadParameter("--revision does not go with --ray")
         filters = [f'path:"{it}"' for it in paths or ()] + [f"lang:{it}" for it in languages or ()]
         text = " ".join([text, *filters, *(f"repo:{it}" for it in repos or ())])
-        _search_on_ray(ray, folder or default_folder(), text, k, mode, lines, as_json)
+        from codebyte.apps.ray_search import search_on_ray
+
+        search_on_ray(ray, folder or default_folder(), text, k, mode, lines, as_json)
         return
     with _opened(folder, mode, checkpoint) as opened:
         hits = opened.search(
@@ -165,7 +168,7 @@ def search(
             revision=revision,
         )
         _say_coverage(opened)
-        _show(hits, text, lines, as_json)
+        show_hits(hits, text, lines, as_json)
 
 
 def similar(
@@ -188,7 +191,7 @@ def similar(
         data = read(Path(name), LARGEST_SIMILAR) if path is None else None
         hits = opened.similar(path or name, int(number), k, mode, data=data)
         _say_coverage(opened)
-        _show(hits, "", lines, as_json)
+        show_hits(hits, "", lines, as_json)
 
 
 def status(folder: IndexFolder = None, as_json: Json = False) -> None:
@@ -238,47 +241,6 @@ def _embedder(checkpoint: str | None) -> "Embedder":
     return Embedder(codebyte.load(checkpoint) if checkpoint is not None else None)
 
 
-def _packaged_embedder() -> "Embedder":
-    from codebyte.tasks.search import Embedder
-
-    return Embedder(None)
-
-
-def _no_embedder() -> None:
-    return None
-
-
-def _index_on_ray(
-    address: str, folder: Path, sources: list[str], revision: str | None, words: bool, as_json: bool
-) -> None:
-    from codebyte.indexer.ray_shards import start_shards
-    from codebyte.indexer.shards import ShardedIndex
-
-    shards = start_shards(address, folder, None, _no_embedder if words else _packaged_embedder)
-    result = ShardedIndex(shards).update(sources, revision)
-    for done in result.done.values():
-        _say_updated(done, as_json)
-    for source, failure in result.failures.items():
-        typer.echo(f"codebyte: {source}: {failure}", err=True)
-    if result.failures:
-        raise InputError(f"{len(result.failures)} of {len(sources)} sources could not be indexed")
-
-
-def _search_on_ray(
-    address: str, folder: Path, text: str, k: int, mode: "RankingMode", lines: int, as_json: bool
-) -> None:
-    from codebyte.indexer.ray_shards import start_shards
-    from codebyte.indexer.shards import ShardedIndex
-
-    shards = start_shards(address, folder, None, _packaged_embedder)
-    embedder = None if mode == "lexical" else _packaged_embedder()
-    answer = ShardedIndex(shards, embedder).search(text, k, mode)
-    if answer.missing:
-        lost = ", ".join(map(str, answer.missing))
-        typer.echo(f"shards {lost} of {len(shards)} did not answer: results are partial", err=True)
-    _show(answer.hits, text, lines, as_json)
-
-
 def _remove(folder: Path | None, names: list[str], as_json: bool) -> None:
     from codebyte.indexer.index import CodeIndex
 
@@ -301,24 +263,7 @@ def _follow(opened: "CodeIndex", sources: list[str], as_json: bool) -> None:
     typer.echo("watching; Ctrl-C ends it", err=True)
     for done in follow(opened, sources):
         if done.added or done.removed:
-            _say_updated(done, as_json)
-
-
-def _say_updated(done: "Updated", as_json: bool) -> None:
-    from codebyte.indexer.filters import format_skips
-
-    if as_json:
-        print_json(
-            {"repo": done.repo, "revision": done.revision, "commit": done.commit}
-            | {"files": done.files, "read": done.new_contents}
-            | {"chunks_added": done.added, "chunks_removed": done.removed, "skipped": done.skips}
-        )
-        return
-    at = f" {done.commit[:12]}" if done.commit else ""
-    typer.echo(
-        f"{done.repo} ({done.revision}{at}): {done.files:,} files, {done.new_contents:,} of them "
-        f"read; {done.added:,} chunks added, {done.removed:,} removed; {format_skips(done.skips)}"
-    )
+            say_updated(done, as_json)
 
 
 def _say_coverage(opened: "CodeIndex") -> None:
@@ -328,32 +273,3 @@ def _say_coverage(opened: "CodeIndex") -> None:
         + ("" if covered.embedded == covered.documents else ", the rest by words"),
         err=True,
     )
-
-
-def _show(hits: "list[Hit]", query: str, lines: int, as_json: bool) -> None:
-    if as_json:
-        for hit in hits:
-            print_json(_hit_json(hit))
-        return
-    if not hits:
-        typer.echo("nothing found", err=True)
-        return
-    from codebyte.apps.hits import print_hits
-
-    print_hits(hits, query, lines)
-
-
-def _hit_json(hit: "Hit") -> dict[str, Any]:
-    return {
-        "path": hit.path,
-        "start_line": hit.start_line,
-        "end_line": hit.end_line,
-        "symbol": hit.symbol,
-        "kind": hit.kind,
-        "language": hit.language,
-        "repo": hit.repo,
-        "score": round(hit.score, 4),
-        "why": hit.why,
-        "copies": hit.copies,
-        "snippet": hit.snippet,
-    }

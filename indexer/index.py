@@ -37,6 +37,7 @@ from codebyte.indexer.searching import (
     read_snapshot,
 )
 from codebyte.indexer.store import Entry, Store
+from codebyte.indexer.trees import remove_repo, set_tree, stats
 from codebyte.indexer.updating import (
     Progress,
     Updated,
@@ -174,13 +175,13 @@ class CodeIndex:
             check_model(self.embedder, self._store)
         with self._lock, only_writer(self.folder):
             store = self._store
-            known = store.stats(str(Path(source).expanduser().resolve()))
+            known = stats(store, str(Path(source).expanduser().resolve()))
             listing = list_source(source, revision, known=known, cache=cache)
             blobs, skips, new = add_contents(store, listing, progress)
             lexical = self._lexical()
             self._words = None  # in case that what follows fails
             with store.writing():
-                removed, added = store.set_tree(listing, blobs, skips, name or listing.name)
+                removed, added = set_tree(store, listing, blobs, skips, name or listing.name)
                 progress("words", 0, len(added))
                 replace_documents(store, self.folder, lexical, removed, added)
                 compact(store, self.folder)
@@ -231,7 +232,7 @@ class CodeIndex:
             self._words = None
             with self._store.writing():
                 before = self._store.rows("SELECT count(*) FROM revisions")
-                gone = self._store.remove_repo(name, revision)
+                gone = remove_repo(self._store, name, revision)
                 if self._store.rows("SELECT count(*) FROM revisions") == before:
                     listed = ", ".join(it for (it,) in self._store.rows("SELECT name FROM repos"))
                     what = name if revision is None else f"{name} at {revision}"

@@ -11,6 +11,7 @@ from codebyte.indexer.filters import format_skips
 from codebyte.indexer.index import CodeIndex
 from codebyte.indexer.listing import WORKING_TREE, list_source
 from codebyte.indexer.store import Store
+from codebyte.indexer.trees import stats
 
 
 def report(index: CodeIndex) -> dict[str, Any]:
@@ -102,7 +103,7 @@ def _stale(
         return "not on this disk: whether it has changed is not known"
     on_disk = revision in (WORKING_TREE, "folder")
     try:
-        listing = list_source(source, None if on_disk else revision, known=store.stats(source))
+        listing = list_source(source, None if on_disk else revision, known=stats(store, source))
     except CodebyteError as error:
         return f"cannot be read any more: {error}"
     if not on_disk:
