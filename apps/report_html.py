@@ -25,7 +25,7 @@ from codebyte.tasks.scanning import ScannedFile, ScanResult
 
 MOST_FINDINGS = 300
 MOST_FILES = 2000
-HEAT_BYTES = 4 << 20  # of HTML for heat maps
+HEAT_BYTES = 6 << 20  # of HTML for heat maps
 MOST_TOLD = 8  # characters of a run whose bits are told
 LONGEST_LINE = 2000  # bytes of a line that are drawn
 _COLUMNS = (  # head, kind
@@ -116,10 +116,7 @@ def _finding(place: Place, drawn: dict[str, str]) -> str:
     if place.edit is not None and place.after is not None:
         rows = [_code_row("minus", "-", line) for line in place.before]
         rows += [_code_row("plus", "+", line) for line in place.after]
-        repair = (
-            f"<p>Suggested repair, {place.edit.gain_bits:.1f} bits likelier:</p>"
-            f'<div class="code">{"".join(rows)}</div>'
-        )
+        repair = f'<p>Suggested repair:</p><div class="code">{"".join(rows)}</div>'
     return (
         f'<article class="finding {level}"><span class="rule"><b>{finding.suspicion:.0%}</b> '
         f"{level} {finding.rule} {RULES[finding.rule].name}</span>"

@@ -58,7 +58,7 @@ def _print_place(console: Console, place: Place) -> None:
     console.print(Text(f"  {_sentence(finding.message)}"), overflow="fold")
     for reason in finding.reasons:
         if reason != finding.message:
-            console.print(_hanging(f"- {_clean(reason)}", console.width), style="dim")
+            console.print(Text(f"  - {_clean(reason)}"), style="dim", overflow="fold")
     _print_repair(console, place)
     console.print()
 
@@ -81,8 +81,7 @@ def _print_code(console: Console, place: Place) -> None:
 def _print_repair(console: Console, place: Place) -> None:
     if place.edit is None or place.after is None:
         return
-    gain = f"  suggested repair, {place.edit.gain_bits:.1f} bits likelier:"
-    console.print(Text(gain))
+    console.print(Text("  Suggested repair:"))
     room = console.width - _INDENT
     column = max(1, place.edit.start_column)
     for sign, lines, style in (("-", place.before, "red"), ("+", place.after, "green")):
@@ -160,10 +159,6 @@ def _clean(text: str) -> str:
 def _sentence(text: str) -> str:
     text = _clean(text)
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
-
-
-def _hanging(text: str, width: int) -> Text:
-    return Text("  " + text if len(text) + 2 <= width else f"  {text}")
 
 
 def _name(path: str) -> str:

@@ -141,7 +141,9 @@ class _Scan:
             if tree.repo is None:
                 raise RepoError(f"{tree.name} is in no git repository, so it has no {base!r}")
             self.base = find_base(tree.repo, base, tree.commit)
-        self.result = ScanResult(name=tree.name, base=self.base and self.base.commit)
+        self.result = ScanResult(
+            name=tree.name, base=None if self.base is None else self.base.commit
+        )
 
     def run(self) -> ScanResult:
         excluded = self.config.excluded()

@@ -84,12 +84,12 @@ def find_secrets(data: bytes) -> Iterator[Secret]:
     past = 0
     for hint in _HINT.finditer(data):
         # A shape begins at its hint, but for a number of some digits before it.
-        match = _KNOWN.search(data, max(past, hint.start() - 10), hint.end() + 200)
-        if match is not None:
-            past = match.end()
-            kind = _SHAPES[int(str(match.lastgroup)[1:])][0]
-            known = any(public in match[0] for public in _PUBLIC)
-            yield Secret(match.start(), past, kind, 0.3 if known else _rate(match[0], 0.96))
+        shape = _KNOWN.search(data, max(past, hint.start() - 10), hint.end() + 200)
+        if shape is not None:
+            past = shape.end()
+            kind = _SHAPES[int(str(shape.lastgroup)[1:])][0]
+            known = any(public in shape[0] for public in _PUBLIC)
+            yield Secret(shape.start(), past, kind, 0.3 if known else _rate(shape[0], 0.96))
     last = -1
     for word in _NAME.finditer(data):
         found = _VALUE.match(data, word.end())
