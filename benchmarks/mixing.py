@@ -17,11 +17,11 @@ from report import Check, Report, interval, parser
 from texts import validation_files
 
 from codebyte import mixing
+from codebyte.contexts import REACH
 from codebyte.corpus import Corpus, Shard
 from codebyte.errors import CodebyteError
 from codebyte.megabyte import Megabyte
 from codebyte.mixing import Mixer, log_probabilities
-from codebyte.recall import REACH
 
 BAR = 0.08  # fewer bits, as a share
 BAR_SPEED = 50_000  # bytes a second, besides the model

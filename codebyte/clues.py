@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from codebyte.contexts import REACH, Bytes
 from codebyte.errors import CheckpointError
-from codebyte.recall import COUNTED, MATCHED, REACH, Bytes, Floats, Ints, Recall
+from codebyte.recall import COUNTED, MATCHED, Floats, Ints, Recall
 
 WEIGHTS_NAME = "mixer.safetensors"
 NUM_FEATURES = 3 * len(COUNTED) + 5 * len(MATCHED) + 2

@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from codebyte.checkpoint import load
 from codebyte.clues import NUM_FEATURES, MixerWeights, find_clues
+from codebyte.contexts import REACH
 from codebyte.corpus import Corpus
 from codebyte.megabyte import Megabyte
 from codebyte.mixing import CHUNK, log_probabilities
-from codebyte.recall import REACH, Floats, Recall
+from codebyte.recall import Floats, Recall
 
 HIDDEN = 16
 STEPS = 1500

@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from codebyte.clues import MixerWeights, find_clues
+from codebyte.contexts import REACH, Bytes
 from codebyte.megabyte import Megabyte
-from codebyte.recall import REACH, Bytes, Floats, Recall
+from codebyte.recall import Floats, Recall
 from codebyte.vocab import NUM_BYTES
 
 CHUNK = 512  # bytes scored with the same weights and texts, and then learned

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-REACH = 32  # bytes before a place that are looked at; NUL bytes stand before a file
+from codebyte.contexts import REACH, Bytes, Hashes, context_hashes, mixed
+
 MATCHED = (24, 12, 6, 4)  # lengths of the contexts whose last place is known
 COUNTED = (2, 3, 4, 5, 6)  # lengths of those after which bytes are counted
 MOST_BYTES = 8 << 20  # kept of a repository; memory is 18 bytes for each, and 64 MB
@@ -29,16 +30,10 @@ _HEAD_BITS = 21  # of a slot in the table of last places
 _COUNTER_BITS = 23  # of the number of a counter
 _HOPS = 8  # older places tried where the last one is hidden or gone
 _SLACK = 1 << 20  # bytes of removed files that are left lying
-_FACTOR = 0x5851F42D4C957F2D
-_MASK = (1 << 64) - 1
-_POWERS = [_FACTOR**i & _MASK for i in range(REACH)]
-_MIX = np.uint64(0x2545F4914F6CDD1D)
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 
-Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
-Hashes = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,44 +257,6 @@ class Recall:
             self.hide(name)
 
 
-def context_hashes(context: Bytes, lengths: tuple[int, ...]) -> list[Hashes]:
-    """Hashes of the last bytes before each of n places, (n,) for each length.
-
-    Args:
-        context: (REACH + n - 1,).
-        lengths: at most REACH.
-    """
-    if len(context) == REACH:
-        return _hashes_at_one(context, lengths)
-    sums: dict[int, Hashes] = {1: context.astype(np.uint64) + np.uint64(1)}
-
-    def last(length: int) -> Hashes:
-        """By the place where they end; the first `length` - 1 are of no use."""
-        if length not in sums:
-            near = length // 2
-            total = last(near).copy()
-            total[near:] += last(length - near)[:-near] * np.uint64(_POWERS[near])
-            sums[length] = total
-        return sums[length]
-
-    return [_mixed(last(n)[REACH - 1 :] + np.uint64(n * _FACTOR & _MASK)) for n in lengths]
-
-
-def _hashes_at_one(context: Bytes, lengths: tuple[int, ...]) -> list[Hashes]:
-    """As `context_hashes` at one place, in Python's numbers."""
-    total, totals = 0, [0]
-    for byte, power in zip(context.tobytes()[::-1][: max(lengths)], _POWERS, strict=False):
-        total += (byte + 1) * power
-        totals.append(total)
-    wanted = [(totals[n] + n * _FACTOR) & _MASK for n in lengths]
-    return list(_mixed(np.array(wanted, np.uint64))[:, None])
-
-
-def _mixed(hashes: Hashes) -> Hashes:
-    hashes = (hashes ^ (hashes >> np.uint64(29))) * _MIX
-    return hashes ^ (hashes >> np.uint64(32))
-
-
 def _head_slots(context: Bytes) -> list[Ints]:
     mask = np.uint64((1 << _HEAD_BITS) - 1)
     return [(hashes & mask).astype(np.int64) for hashes in context_hashes(context, MATCHED)]
@@ -308,5 +265,5 @@ def _head_slots(context: Bytes) -> list[Ints]:
 def _counter(hashes: Hashes, followed: Ints | None = None) -> Ints:
     """The counter of a context, or of a byte after it."""
     if followed is not None:
-        hashes = _mixed(hashes + (followed + 1).astype(np.uint64) * _STEP)
+        hashes = mixed(hashes + (followed + 1).astype(np.uint64) * _STEP)
     return (hashes >> np.uint64(64 - _COUNTER_BITS)).astype(np.int64)

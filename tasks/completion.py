@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codebyte.config import SamplingParams
+from codebyte.contexts import REACH
 from codebyte.decoder import PROMPT_LOOKUP, Cancel, Decoder
 from codebyte.drafts import FirstOf
 from codebyte.errors import InputError
 from codebyte.fim import fim_prompt, path_header
 from codebyte.megabyte import Megabyte
 from codebyte.mixing import Mixer
-from codebyte.recall import REACH
 from codebyte.sampling import Sampler, whole_characters
 from codebyte.tasks.best_of import LineSearch
 from codebyte.tasks.caret import caret_between, fit

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codebyte.recall import COUNTED, MATCHED, REACH, Recall, context_hashes
+from codebyte.contexts import REACH, context_hashes
+from codebyte.recall import COUNTED, MATCHED, Recall
 
 TEXTS = {
     "a.py": b"def area(width, height):\n    return width * height\n" * 3,
