@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from codebyte import kernels
 from codebyte.config import ModelConfig
 
 FACTOR = 0x5851F42D4C957F2D  # odd 64-bit multiplier (Knuth's MMIX generator); products wrap
@@ -201,6 +202,8 @@ class ByteInputs(nn.Module):
 
 def _sum_of(table: nn.Embedding, rows: Tensor) -> Tensor:
     """The sums over m of the rows named, (b, m, t) -> (b, t, d)."""
+    if kernels.wanted(table.weight):
+        return kernels.hashed_rows(table.weight, rows)
     flat = rearrange(rows, "b m t -> (b t) m")
     return F.embedding_bag(flat, table.weight, mode="sum").view(rows.shape[0], rows.shape[2], -1)
 

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
+from codebyte import kernels
 from codebyte.config import LevelConfig
 
 _DENSE = 1 << 18  # scores, up to which a mask over all of them is quicker than blocks
@@ -127,6 +128,8 @@ def attend(
     n, s = q.shape[2], k.shape[2]
     window, step = pattern.window, pattern.stride
     if n == s and (pattern.kind == "full" or (pattern.kind == "window" and s <= window)):
+        if n <= kernels.LONGEST and not dropout and kernels.wanted(q):
+            return kernels.patch_attention(q, k, v)
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
     if pattern.kind == "full" or n * s <= _DENSE:
         start = first if pattern.kind == "dilated" else 0

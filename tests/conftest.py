@@ -1,11 +1,15 @@
 """What several test files share: small, real, deterministic."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import git
 import pytest
+
+# Kernels run on the CPU; Triton asks when it is first imported, which others may do.
+os.environ.setdefault("TRITON_INTERPRET", "1")
 
 if TYPE_CHECKING:
     from codebyte.config import ModelConfig

@@ -73,7 +73,8 @@ def test_dependencies_are_exactly_what_is_imported() -> None:
             imported |= {NEEDED_BY[name] for name in names if name in NEEDED_BY}
             for top in {name.split(".")[0] for name in names} - set(sys.stdlib_module_names):
                 imported.add(_normal(distributions.get(top, [top])[0]))
-    assert imported - {"codebyte"} - declared == set()
+    # triton comes with the builds of torch for GPUs, and only they need it
+    assert imported - {"codebyte", "triton"} - declared == set()
     assert declared - imported == set()
 
 
