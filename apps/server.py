@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from os import PathLike
+from pathlib import Path
 
 import torch
 import uvicorn
@@ -15,13 +16,27 @@ from codebyte.apps.session import Session
 from codebyte.errors import ConfigError
 
 
-def create_app(session: Session, *, token: str | None = None, page: bool = True) -> ASGIApp:
-    """Builds the whole application, guarded; without the page it needs 100 MB less."""
+def create_app(
+    session: Session,
+    *,
+    token: str | None = None,
+    page: bool = True,
+    index: str | PathLike[str] | None = None,
+) -> ASGIApp:
+    """Builds the whole application, guarded; without the page it needs 100 MB less.
+
+    Args:
+        session: the model.
+        token: what requests must carry.
+        page: whether there is one.
+        index: the folder of the index that the page works on; None for the user's own.
+    """
     app = create_api(session)
     if page:
+        from codebyte.apps.library import Library, own_folder
         from codebyte.apps.web import mount
 
-        mount(app, session)
+        mount(app, session, Library(own_folder() if index is None else Path(index), session.model))
     return Guard(app, token=token)
 
 
@@ -32,6 +47,7 @@ def serve(
     port: int = 7860,
     token: str | None = None,
     page: bool = True,
+    index: str | PathLike[str] | None = None,
     ready: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Serves until interrupted.
@@ -42,6 +58,7 @@ def serve(
         port: 0 takes a free one.
         token: what requests must carry.
         page: whether there is a page beside the API.
+        index: the folder of the index that the page works on; None for the user's own.
         ready: told the page's address once connections are accepted.
 
     Raises:
@@ -57,7 +74,7 @@ def serve(
         session = Session(checkpoint)
         session.warm_up()
         config = uvicorn.Config(
-            create_app(session, token=token, page=page),
+            create_app(session, token=token, page=page, index=index),
             log_level="warning",
             access_log=False,  # would hold the token of /?token=...
             timeout_graceful_shutdown=2,

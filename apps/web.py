@@ -1,4 +1,4 @@
-"""The page: a Write tab with ghost text and a Score tab with a heat map of bytes.
+"""The page: Write with ghost text, Search, Scan, Repositories, and Score with a map of bytes.
 
 Nothing on the page comes from anywhere but this process: fonts are the ones gradio carries, the
 editor is our own built asset, and gradio's telemetry and run history are off.
@@ -18,14 +18,21 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
 from fastapi import FastAPI
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from codebyte.apps.heat import heat_map, legend
+from codebyte.apps.library import Library
 from codebyte.apps.lines import encoded
+from codebyte.apps.page_parts import cards, note
+from codebyte.apps.page_repositories import repositories_tab
+from codebyte.apps.page_scan import Reports, scan_tab
+from codebyte.apps.page_search import search_tab
 from codebyte.apps.session import Session
+from codebyte.errors import CodebyteError
 
 ASSETS = "/cb-assets"  # not /static: that would hide gradio's own fonts
 LARGEST_SCORED = 64 << 10  # bytes; more would be slow to draw in a browser, not to score
+LARGEST_UPLOAD = 16 << 20  # bytes
 
 SAMPLE = '''\
 import json
@@ -63,8 +70,11 @@ element.querySelector('.cb-theme').addEventListener('click', () => {
 """
 
 
-def mount(app: FastAPI, session: Session) -> None:
+def mount(app: FastAPI, session: Session, library: Library) -> None:
     """Adds the page at / and its assets to an application; add all other routes before."""
+    reports = Reports()
+    reports.mount(app)
+    app.get("/cb-file", include_in_schema=False)(_opener(library))
     folder = Path(__file__).parent
     links = []
     for name in ("editor.css", "editor.js"):
@@ -80,25 +90,25 @@ def mount(app: FastAPI, session: Session) -> None:
         )
     gr.mount_gradio_app(
         app,
-        build(session),
+        build(session, library, reports),
         path="/",
         run_history=False,
         footer_links=[],
-        max_file_size=LARGEST_SCORED,
+        max_file_size=LARGEST_UPLOAD,
         ssr_mode=False,
         mcp_server=False,
         pwa=False,
         theme=_theme(),
-        css=_PAGE_CSS,
+        css=(folder / "page.css").read_text(encoding="utf-8"),
         head="".join([_icon(), *links]),
     )
 
 
-def build(session: Session) -> gr.Blocks:
+def build(session: Session, library: Library, reports: Reports) -> gr.Blocks:
     """Lays out the page."""
     with gr.Blocks(title="codebyte", analytics_enabled=False, fill_width=True) as page:
         gr.HTML(_header(session), js_on_load=_THEME_SCRIPT, apply_default_css=False)
-        with gr.Tabs():
+        with gr.Tabs(elem_classes="cb-tabs"):
             with gr.Tab("Write"):
                 options = json.dumps({"text": SAMPLE, "path": "config.py"})
                 place = "element.querySelector('.cb-write')"
@@ -107,6 +117,12 @@ def build(session: Session) -> gr.Blocks:
                     js_on_load=f"CodebyteEditor.mount({place}, {options})",
                     apply_default_css=False,
                 )
+            with gr.Tab("Search"):
+                search_tab(library)
+            with gr.Tab("Scan"):
+                scan_tab(library, session, reports)
+            with gr.Tab("Repositories"):
+                repositories_tab(library, session)
             with gr.Tab("Score"):
                 _score_tab(session)
     return page
@@ -140,31 +156,37 @@ def _score_tab(session: Session) -> None:
 def _scorer(session: Session) -> Callable[[bytes], str]:
     def scored(data: bytes) -> str:
         if len(data) > LARGEST_SCORED:
-            return _note(
+            return note(
                 f"{len(data):,} bytes are more than the {LARGEST_SCORED:,} this page draws: "
-                "use 'codebyte score FILE' for longer ones."
+                "use 'codebyte score FILE' for longer ones.",
+                failed=True,
             )
         if not data:
-            return _note("There is nothing to score yet: paste some text first.")
+            return note("There is nothing to score yet: paste some text first.", failed=True)
         bits = session.score(data)
         total = float(bits.sum(dtype="float64"))
-        cards = [
+        figures = [
             (f"{total / len(data):.3f}", "bits per byte"),
             (f"{len(data):,}", "bytes"),
             (f"{total / 8:,.0f}", "bytes if compressed with it"),
             (f"{float(bits.max()):.1f}", "bits at the strangest byte"),
         ]
-        drawn = "".join(f'<div class="cb-card"><b>{a}</b><span>{b}</span></div>' for a, b in cards)
-        return (
-            f'<div class="cb-score"><div class="cb-cards">{drawn}</div>'
-            f"{legend()}{heat_map(data, bits)}</div>"
-        )
+        return f'<div class="cb-score">{cards(figures)}{legend()}{heat_map(data, bits)}</div>'
 
     return scored
 
 
-def _note(message: str) -> str:
-    return f'<div class="cb-note cb-failed">{escape(message)}</div>'
+def _opener(library: Library) -> Callable[[str, str], Response]:
+    def opened(repo: str, path: str) -> Response:
+        try:
+            data = library.read(repo, path)
+            body = {"path": path, "text": data.decode("utf-8")}
+        except (CodebyteError, UnicodeDecodeError) as error:
+            said = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+            return JSONResponse({"error": {"message": said}}, status_code=404)
+        return JSONResponse(body, headers={"Cache-Control": "no-store"})
+
+    return opened
 
 
 def _header(session: Session) -> str:
@@ -231,11 +253,3 @@ _COLOURS = {
     "button_secondary_border_color": "var(--cb-line)",
     "button_secondary_text_color": "var(--cb-ink)",
 }
-
-_PAGE_CSS = """
-.gradio-container > main, .gradio-container .main { padding: 16px 24px 18px !important; }
-.gradio-container .tabitem { padding: 12px 0 0 !important; }
-.gradio-container .html-container { padding: 0 !important; }
-.cb-paste textarea { font: 13px/1.55 var(--cb-mono) !important; white-space: pre; }
-.cb-paste textarea { overflow: auto !important; }
-"""

@@ -1,0 +1,174 @@
+"""The repositories that the page works on: one index, what may be read through it, and no more."""
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from platformdirs import user_data_path
+
+from codebyte.errors import CodebyteError, InputError
+from codebyte.indexer.index import CodeIndex
+from codebyte.indexer.report import report
+from codebyte.indexer.schema import DATABASE
+from codebyte.indexer.searching import Hit
+
+if TYPE_CHECKING:
+    from codebyte.indexer.updating import Progress, Updated
+    from codebyte.megabyte import Megabyte
+
+LARGEST_OPENED = 1 << 20  # bytes of a file that is opened in the editor
+
+
+class Library:
+    """One index, shared by all who use the page; safe to use from many threads.
+
+    Args:
+        folder: of the index; made when the first repository is added.
+        model: makes the vectors, where it has a search head.
+    """
+
+    def __init__(self, folder: Path, model: "Megabyte") -> None:
+        self.folder = folder
+        self._model = model
+        self._opened: CodeIndex | None = None
+        self._lock = threading.Lock()  # of opening
+        self._writing = threading.Lock()
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything has been indexed."""
+        return (self.folder / DATABASE).exists()
+
+    def index(self) -> CodeIndex:
+        """The opened index.
+
+        Raises:
+            StaleIndexError: it is damaged or of another version.
+        """
+        with self._lock:
+            if self._opened is None:
+                self._opened = CodeIndex(self.folder, _embedder(self._model))
+            return self._opened
+
+    def repositories(self) -> list[dict[str, Any]]:
+        """What is indexed, as `codebyte status` says it."""
+        return report(self.index())["revisions"] if self.exists else []
+
+    def names(self) -> list[str]:
+        """The names of the repositories."""
+        if not self.exists:
+            return []
+        return [name for (name,) in self.index().store.rows("SELECT name FROM repos ORDER BY name")]
+
+    def languages(self) -> list[str]:
+        """The languages of what is indexed."""
+        if not self.exists:
+            return []
+        rows = self.index().store.rows("SELECT DISTINCT language FROM blobs ORDER BY language")
+        return [language for (language,) in rows if language]
+
+    def add(self, source: str, progress: "Progress") -> "Updated":
+        """Indexes a repository, a folder or a URL, or brings it up to date; words first.
+
+        Raises:
+            CodebyteError: what was wrong with it.
+        """
+        with self._writing:
+            index = self.index()
+            done = index.update(_checked(source), embed=False, progress=progress)
+            index.embed(progress)
+            return done
+
+    def update(self, name: str, progress: "Progress") -> "Updated":
+        """Brings a repository up to date."""
+        return self.add(self.source(name), progress)
+
+    def remove(self, name: str) -> int:
+        """Forgets a repository; its files stay where they are."""
+        with self._writing:
+            return self.index().remove(name)
+
+    def source(self, name: str) -> str:
+        """Where a repository lies, or its URL.
+
+        Raises:
+            InputError: there is none of this name.
+        """
+        rows = self.index().store.rows("SELECT source FROM repos WHERE name = ?", (name,))
+        for (source,) in rows:
+            return str(source)
+        raise InputError(f"{name} is not among the repositories: {', '.join(self.names())}")
+
+    def search(
+        self, text: str, *, path: str = "", languages: Sequence[str] = (), repos: Sequence[str] = ()
+    ) -> list[Hit]:
+        """Finds code; see `CodeIndex.search`."""
+        paths = [path] if path.strip() else []
+        return self.index().search(text, 12, paths=paths, languages=languages, repos=repos)
+
+    def similar(self, path: str, line: int) -> list[Hit]:
+        """Finds code like that at a place."""
+        return self.index().similar(path, line, 12)
+
+    def read(self, name: str, path: str) -> bytes:
+        """A file of a repository, as it lies on the disk or as it was indexed.
+
+        Raises:
+            InputError: it is not in the index, gone, or larger than the editor takes.
+        """
+        rows = self.index().store.rows(
+            "SELECT blobs.oid FROM files JOIN repos ON repos.id = files.repo"
+            " JOIN blobs ON blobs.id = files.blob WHERE repos.name = ? AND files.path = ?",
+            (name, path),
+        )
+        oids = [oid for (oid,) in rows]
+        if not oids:
+            raise InputError(f"{path} is not in the index of {name}")
+        data = _content(Path(self.source(name)), path, oids[-1])
+        if len(data) > LARGEST_OPENED:
+            raise InputError(f"{path} has {len(data):,} bytes, more than are opened here")
+        return data
+
+
+def own_folder() -> Path:
+    """Where a user's own index is, outside of any repository."""
+    return user_data_path("codebyte") / "index"
+
+
+def _embedder(model: "Megabyte") -> Any:
+    from codebyte.tasks.search import Embedder
+
+    try:
+        return Embedder(model)
+    except CodebyteError:  # a model without a search head: words only
+        return None
+
+
+def _checked(source: str) -> str:
+    """A source that may be indexed from the page: an https or ssh URL, or a folder."""
+    from codebyte.indexer.clone import is_url
+
+    text = source.strip()
+    if not text or text.startswith("-") or "\0" in text:
+        raise InputError(f"{source!r} is no repository: give a folder, or an https or ssh URL")
+    if is_url(text):
+        return text
+    if not Path(text).expanduser().is_dir():
+        raise InputError(f"{text} is not a folder on this machine: give one, or a URL")
+    return text
+
+
+def _content(folder: Path, path: str, oid: str) -> bytes:
+    from git import Repo
+    from git.exc import GitError
+
+    top = folder.resolve()
+    file = (top / path).resolve()
+    if file.is_relative_to(top) and file.is_file() and file.stat().st_size <= LARGEST_OPENED:
+        return file.read_bytes()
+    read: Callable[..., Any] = Repo(top).git.cat_file
+    try:
+        return bytes(read("blob", oid, stdout_as_string=False, strip_newline_in_stdout=False))
+    except (GitError, OSError) as error:
+        raise InputError(f"{path} is gone from {folder.name}: update the repository") from error

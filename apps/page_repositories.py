@@ -1,0 +1,173 @@
+"""The Repositories tab: add, update, remove and adapt to; what was left out, and why."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from codebyte.apps.library import Library
+from codebyte.apps.page_parts import QUIET, meter, note, text
+from codebyte.apps.session import Session
+from codebyte.errors import CodebyteError
+from codebyte.indexer.filters import format_skips
+
+_STAGES = {"words": "finding words", "vectors": "making vectors", "files": "reading files"}
+
+
+def repositories_tab(library: Library, session: Session) -> None:
+    """Lays out the tab."""
+    with gr.Row(equal_height=True):
+        source = gr.Textbox(
+            show_label=False,
+            placeholder="A folder on this machine, or https://... or ssh://...",
+            scale=6,
+            container=False,
+            elem_id="cb-source",
+            max_length=2000,
+        )
+        add = gr.Button("Add", variant="primary", scale=1, min_width=110)
+    progress = gr.HTML("", apply_default_css=False, elem_id="cb-progress")
+    listing = gr.HTML(_list(library), apply_default_css=False, elem_id="cb-repositories")
+    with gr.Row(elem_classes="cb-controls"):
+        chosen = gr.Dropdown(library.names(), label="Repository", scale=3, min_width=180)
+        minutes = gr.Slider(1, 60, 5, step=1, label="Minutes to adapt", scale=3, min_width=180)
+        update = gr.Button("Update", scale=1, min_width=100)
+        remove = gr.Button("Remove", scale=1, min_width=100)
+        adapt = gr.Button("Adapt the model", scale=2, min_width=150)
+
+    def shown(message: str) -> tuple[str, str, Any]:
+        return message, _list(library), gr.update(choices=library.names())
+
+    def adding(asked: str) -> Iterator[tuple[str, str, Any]]:
+        yield from _watched(lambda told: _added(library, asked, told), shown)
+
+    def updating(name: str | None) -> Iterator[tuple[str, str, Any]]:
+        if not name:
+            yield shown(note("Choose a repository first."))
+            return
+        yield from _watched(lambda told: _added(library, library.source(name), told), shown)
+
+    def removing(name: str | None) -> tuple[str, str, Any]:
+        if not name:
+            return shown(note("Choose a repository first."))
+        try:
+            gone = library.remove(name)
+        except CodebyteError as error:
+            return shown(note(str(error), failed=True))
+        return shown(note(f"{name} is forgotten ({gone:,} pieces); its files are where they were."))
+
+    def adapting(name: str | None, minutes: float) -> Iterator[tuple[str, str, Any]]:
+        if not name:
+            yield shown(note("Choose a repository first."))
+            return
+        yield from _watched(lambda told: _adapted(library, session, name, minutes, told), shown)
+
+    outputs = [progress, listing, chosen]
+    working = QUIET | {"concurrency_limit": 1, "concurrency_id": "index"}
+    add.click(adding, source, outputs, **working)
+    source.submit(adding, source, outputs, **working)
+    update.click(updating, chosen, outputs, **working)
+    remove.click(removing, chosen, outputs, **working)
+    adapt.click(adapting, [chosen, minutes], outputs, **working)
+
+
+def _watched(
+    work: Callable[[Callable[[str, int, int], None]], str],
+    shown: Callable[[str], tuple[str, str, Any]],
+) -> Iterator[tuple[str, str, Any]]:
+    """Runs work in a thread and yields what it tells on the way, then what it came to."""
+    told: queue.Queue[str | None] = queue.Queue()
+    result: list[str] = []
+
+    def run() -> None:
+        try:
+            result.append(work(lambda stage, done, total: told.put(meter(stage, done, total))))
+        except CodebyteError as error:
+            result.append(note(str(error), failed=True))
+        finally:
+            told.put(None)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    while (said := told.get()) is not None:
+        while not told.empty():  # only the newest is worth showing
+            newer = told.get()
+            if newer is None:
+                said = None
+                break
+            said = newer
+        if said is None:
+            break
+        yield said, gr.skip(), gr.skip()  # type: ignore[misc]
+    thread.join()
+    yield shown(
+        result[0] if result else note("It failed; the log of the server says why.", failed=True)
+    )
+
+
+def _added(library: Library, source: str, told: Callable[[str, int, int], None]) -> str:
+    def progress(stage: str, done: int, total: int) -> None:
+        told(_STAGES.get(stage, stage), done, total)
+
+    progress("opening", 0, 0)
+    done = library.add(source, progress)
+    return note(
+        f"{done.repo}: {done.files:,} files, {done.added:,} pieces added, {done.removed:,} removed."
+    )
+
+
+def _adapted(
+    library: Library,
+    session: Session,
+    name: str,
+    minutes: float,
+    told: Callable[[str, int, int], None],
+) -> str:
+    import copy
+
+    from codebyte.indexer.repo import documents, open_repo
+    from codebyte.tasks.adapt import AdaptConfig, adapt
+    from codebyte.tasks.held_out import split_files
+
+    told("reading files", 0, 0)
+    opened = open_repo(library.source(name))
+    learnt, held_out, _ = split_files(opened, list(documents([opened])))
+    out = library.folder.parent / "adapted" / Path(name).name
+    result = adapt(
+        copy.deepcopy(session.model),
+        learnt,
+        held_out,
+        out,
+        AdaptConfig(minutes=minutes),
+        report=lambda moment: told("adapting", round(100 * moment.done), 100),
+    )
+    before, after = result.before, result.after
+    return note(
+        f"{name}: {before.bits_per_byte:.3f} bits per byte on its held-out files before, "
+        f"{after.bits_per_byte:.3f} after ({after.bits_per_byte / before.bits_per_byte - 1:+.1%}); "
+        f"elsewhere {after.elsewhere / before.elsewhere - 1:+.1%}. "
+        f"Start again with --checkpoint {out} to use it."
+    )
+
+
+def _list(library: Library) -> str:
+    try:
+        found = library.repositories()
+    except CodebyteError as error:
+        return note(str(error), failed=True)
+    if not found:
+        return note("No repository yet. Add one: a few seconds a megabyte, all on this machine.")
+    rows = []
+    for it in found:
+        at = f" at {it['commit'][:10]}" if it["commit"] else ""
+        rows.append(
+            f"<tr><td><b>{text(it['repo'])}</b><small>{text(it['source'])}{text(at)}</small></td>"
+            f"<td>{it['files']:,}</td><td>{it['chunks']:,}</td><td>{text(it['stale'])}</td>"
+            f"<td><details><summary>{sum(it['skipped'].values()):,}</summary>"
+            f"{text(format_skips(it['skipped']))}</details></td></tr>"
+        )
+    head = "".join(f"<th>{name}</th>" for name in ("Repository", "Files", "Pieces", "", "Left out"))
+    return f'<table class="cb-table"><thead><tr>{head}</tr></thead>{"".join(rows)}</table>'

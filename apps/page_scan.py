@@ -1,0 +1,253 @@
+"""The Scan tab: a repository or an upload goes in, ranked files and a report come out."""
+
+import queue
+import secrets
+import stat
+import tempfile
+import threading
+import zipfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from fastapi import FastAPI
+from starlette.responses import Response
+
+from codebyte.apps.library import Library
+from codebyte.apps.page_parts import QUIET, meter, note, text
+from codebyte.apps.session import Session
+from codebyte.errors import CodebyteError, InputError
+
+if TYPE_CHECKING:
+    from codebyte.tasks.scanning import ScanResult
+
+MOST_REPORTS = 8  # kept, the oldest goes first
+DRAWN_BYTES = 256 << 10  # of source whose bytes are drawn
+UPLOADED = "an upload"
+MOST_FILES, MOST_UNPACKED = 5000, 64 << 20  # of an archive: files, and bytes in all
+PLOTTED = 15  # files
+
+_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "sarif": "application/sarif+json",
+    "jsonl": "application/jsonl",
+}
+_START = "Choose a repository, or upload a file or a .zip; what looks odd or wrong is ranked."
+
+
+class Reports:
+    """The last reports, by a name that cannot be guessed."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, dict[str, str]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def keep(self, result: "ScanResult") -> str:
+        """Writes the reports of a scan; gives their name."""
+        from codebyte.apps.report_html import html_report
+        from codebyte.apps.report_json import json_report
+        from codebyte.apps.report_sarif import sarif_report
+
+        written = {
+            "html": html_report(result),
+            "sarif": sarif_report(result),
+            "jsonl": json_report(result),
+        }
+        name = secrets.token_urlsafe(12)
+        with self._lock:
+            self._kept[name] = written
+            while len(self._kept) > MOST_REPORTS:
+                self._kept.popitem(last=False)
+        return name
+
+    def mount(self, app: FastAPI) -> None:
+        """Serves the reports."""
+
+        @app.get("/cb-report/{name}.{kind}", include_in_schema=False)
+        def report(name: str, kind: str) -> Response:
+            found = self._kept.get(name, {}).get(kind)
+            if found is None:
+                return Response("This report is no longer kept; scan again.", status_code=404)
+            headers = {"Cache-Control": "no-store"}
+            if kind != "html":
+                headers["Content-Disposition"] = f'attachment; filename="scan.{kind}"'
+            return Response(found, media_type=_TYPES[kind], headers=headers)
+
+
+def scan_tab(library: Library, session: Session, reports: Reports) -> None:
+    """Lays out the tab."""
+    with gr.Row(elem_classes="cb-controls"):
+        place = gr.Dropdown(
+            [*library.names(), UPLOADED], label="What to scan", scale=3, min_width=200
+        )
+        base = gr.Textbox(
+            label="Only lines changed since (optional)",
+            placeholder="main, HEAD~5, a tag, ...",
+            scale=3,
+            max_length=200,
+        )
+        upload = gr.UploadButton("Upload", type="filepath", scale=1, min_width=110)
+        start = gr.Button("Scan", variant="primary", scale=1, min_width=110)
+        stop = gr.Button("Stop", scale=1, min_width=90)
+    progress = gr.HTML(note(_START), apply_default_css=False, elem_id="cb-scanning")
+    plot = gr.BarPlot(
+        x="file",
+        y="suspicion",
+        sort="-y",
+        height=220,
+        y_lim=[0, None],
+        x_title="",
+        y_title="chance of a bug among its lines",
+        visible=False,
+        elem_id="cb-ranked",
+    )
+    report = gr.HTML("", apply_default_css=False, elem_id="cb-report")
+    stopping = threading.Event()
+
+    def scanning(place: str | None, base: str, upload: str | None) -> Iterator[tuple[Any, ...]]:
+        stopping.clear()
+        told: queue.Queue[str | None] = queue.Queue()
+        done: list[ScanResult | CodebyteError] = []
+
+        def run() -> None:
+            try:
+                done.append(_scan(library, session, place, base, upload, told, stopping))
+            except CodebyteError as error:
+                done.append(error)
+            finally:
+                told.put(None)
+
+        threading.Thread(target=run, daemon=True).start()
+        while (said := told.get()) is not None:
+            yield said, gr.skip(), gr.skip()  # type: ignore[misc]
+        result = done[0] if done else InputError("the scan failed; the server's log says why")
+        if isinstance(result, CodebyteError):
+            yield note(str(result), failed=True), gr.update(visible=False), ""
+        else:
+            yield _said(result), _ranked(result), _framed(reports.keep(result))
+
+    start.click(
+        scanning,
+        [place, base, upload],
+        [progress, plot, report],
+        **(QUIET | {"concurrency_limit": 1, "concurrency_id": "scan"}),
+    )
+    stop.click(stopping.set, None, None, **QUIET)
+    place.focus(lambda: gr.update(choices=[*library.names(), UPLOADED]), None, place, **QUIET)
+    upload.upload(lambda: UPLOADED, None, place, **QUIET)
+
+
+def _scan(
+    library: Library,
+    session: Session,
+    place: str | None,
+    base: str,
+    upload: str | None,
+    told: "queue.Queue[str | None]",
+    stopping: threading.Event,
+) -> "ScanResult":
+    from codebyte.tasks.scan_targets import open_tree
+    from codebyte.tasks.scan_workers import Scorer
+    from codebyte.tasks.scanning import scan_tree
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if stopping.is_set():
+            raise KeyboardInterrupt  # what is done is reported
+        told.put(meter(stage, done, total))
+
+    if not place:
+        raise InputError(_START)
+    told.put(meter("reading", 0, 0))
+    if place == UPLOADED and upload is None:
+        raise InputError("there is no upload yet: choose a file or a .zip")
+    with tempfile.TemporaryDirectory() if place == UPLOADED else nullcontext("") as folder:
+        if upload is not None and place == UPLOADED:
+            where = unpack(Path(upload), Path(folder))
+        else:
+            where = Path(library.source(place))
+        tree = open_tree(where, history=bool(base.strip()))
+        tree.name = place
+        return scan_tree(
+            tree,
+            Scorer(model=session.model),
+            base=base.strip() or None,
+            keep=DRAWN_BYTES,
+            progress=progress,
+        )
+
+
+def unpack(upload: Path, folder: Path) -> Path:
+    """Puts an uploaded file, or the files of a .zip, into a folder; gives what to scan.
+
+    Raises:
+        InputError: the archive is damaged, leads out of the folder, or is too large.
+    """
+    if upload.suffix.lower() != ".zip":
+        target = folder / upload.name
+        target.write_bytes(upload.read_bytes())
+        return target
+    top = folder.resolve()
+    left = MOST_UNPACKED
+    try:
+        with zipfile.ZipFile(upload) as archive:
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            if len(entries) > MOST_FILES:
+                raise InputError(
+                    f"the archive has {len(entries):,} files, more than {MOST_FILES:,}"
+                )
+            for entry in entries:
+                target = (top / entry.filename).resolve()
+                if not target.is_relative_to(top) or target == top:
+                    raise InputError(f"the archive's {entry.filename!r} leads out of its folder")
+                if stat.S_ISLNK(entry.external_attr >> 16):
+                    continue
+                with archive.open(entry) as file:
+                    data = file.read(left + 1)  # what the archive says of its size may be a lie
+                left -= len(data)
+                if left < 0:
+                    raise InputError(f"the archive unpacks to more than {MOST_UNPACKED:,} bytes")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(data)
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError) as error:
+        raise InputError(f"the archive cannot be unpacked: {error}") from error
+    return folder
+
+
+def _said(result: "ScanResult") -> str:
+    parts = [f"{len(result.files):,} files, {result.scored_bytes / 1000:,.0f} KB scored"]
+    if result.from_cache:
+        parts.append(f"{result.from_cache:,} as scanned before")
+    if result.skipped:
+        parts.append(f"{len(result.skipped):,} left out")
+    if result.interrupted:
+        parts.append("stopped before the end")
+    return f'<div class="cb-said">{text("; ".join(parts))}</div>'
+
+
+def _ranked(result: "ScanResult") -> Any:
+    import pandas as pd
+
+    files = result.files[:PLOTTED]
+    table = pd.DataFrame(
+        {
+            "file": [file.report.path for file in files],
+            "suspicion": [file.report.suspicion for file in files],
+        }
+    )
+    return gr.update(value=table, visible=bool(files))
+
+
+def _framed(name: str) -> str:
+    links = "".join(
+        f'<a href="/cb-report/{name}.{kind}" download="scan.{kind}">{said}</a>'
+        for kind, said in (("sarif", "SARIF"), ("jsonl", "JSON lines"))
+    )
+    return (
+        f'<div class="cb-exports">Export: {links}'
+        f'<a href="/cb-report/{name}.html" target="_blank" rel="noopener">HTML</a></div>'
+        f'<iframe class="cb-report" sandbox="allow-scripts" title="Report of the scan" '
+        f'src="/cb-report/{name}.html"></iframe>'
+    )
