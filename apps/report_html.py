@@ -21,7 +21,7 @@ from codebyte.apps.lines import split_lines
 from codebyte.indexer.filters import format_skips
 from codebyte.tasks.places import Place
 from codebyte.tasks.rules import RULES, Level, level_of
-from codebyte.tasks.scanning import ScannedFile, ScanResult
+from codebyte.tasks.scan_results import ScannedFile, ScanResult
 
 MOST_FINDINGS = 300
 MOST_FILES = 2000

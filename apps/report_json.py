@@ -6,7 +6,7 @@ from typing import Any
 
 from codebyte.tasks.places import Place
 from codebyte.tasks.rules import RULES, is_payload, level_of
-from codebyte.tasks.scanning import ScannedFile, ScanResult
+from codebyte.tasks.scan_results import ScannedFile, ScanResult
 
 
 def json_report(result: ScanResult, top: int | None = None) -> str:

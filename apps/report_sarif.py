@@ -12,7 +12,7 @@ from urllib.parse import quote
 import codebyte
 from codebyte.tasks.places import Edit, Place
 from codebyte.tasks.rules import RULES, is_payload, level_of
-from codebyte.tasks.scanning import ScanResult
+from codebyte.tasks.scan_results import ScanResult
 
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

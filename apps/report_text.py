@@ -10,7 +10,7 @@ from codebyte.apps.options import printable
 from codebyte.indexer.filters import format_skips
 from codebyte.tasks.places import Place
 from codebyte.tasks.rules import RULES, Level, level_of
-from codebyte.tasks.scanning import ScanResult
+from codebyte.tasks.scan_results import ScanResult
 
 NARROWEST, WIDEST = 40, 100  # columns
 _INDENT = 7  # columns before a line of code

@@ -20,8 +20,9 @@ from codebyte.errors import CodebyteError, InputError
 
 if TYPE_CHECKING:
     from codebyte.tasks.scan_config import ScanConfig
+    from codebyte.tasks.scan_results import ScanResult
     from codebyte.tasks.scan_targets import Tree
-    from codebyte.tasks.scanning import Progress, ScanResult
+    from codebyte.tasks.scanning import Progress
 
 HTML_BYTES = 1 << 20  # of source whose bytes are drawn in an HTML report
 CLEAN, FOUND, FAILED, INTERRUPTED = 0, 1, 2, 130

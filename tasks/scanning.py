@@ -5,17 +5,17 @@ tree -> targets -> (changed since the base?) -> cache, or processes that score -
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING
 
 from codebyte.errors import RepoError
 from codebyte.tasks.findings import FileReport
-from codebyte.tasks.places import Place, place_findings
-from codebyte.tasks.rules import is_payload
+from codebyte.tasks.places import place_findings
 from codebyte.tasks.scan_cache import ScanCache
 from codebyte.tasks.scan_changes import Base, changed_lines, find_base
 from codebyte.tasks.scan_config import ScanConfig
+from codebyte.tasks.scan_results import ScannedFile, ScanResult
 from codebyte.tasks.scan_targets import Target, Tree, blob_id, open_tree
 from codebyte.tasks.scan_workers import Job, Scorer, skip_reason
 
@@ -23,51 +23,6 @@ if TYPE_CHECKING:
     from codebyte.megabyte import Megabyte
 
 Progress = Callable[[str, int, int], None]  # what is done, bytes so far, bytes in all
-
-# Skips that a person did not ask for and that a repository does not have by habit.
-_PROBLEMS = ("unreadable", "failed", "missing", "too big")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ScannedFile:
-    """One file, with all that a report shows of it."""
-
-    report: FileReport  # findings as configured; bits only where they were to be kept
-    places: tuple[Place, ...]  # of the findings, the most suspicious first
-    data: bytes | None = None  # kept together with the bits
-
-    @property
-    def out_of_place(self) -> float:
-        """How suspicious its most suspicious payload is, 0 to 1."""
-        return max((f.suspicion for f in self.report.findings if is_payload(f.rule)), default=0.0)
-
-
-@dataclass(kw_only=True, slots=True)
-class ScanResult:
-    """What a scan found, also where it was interrupted."""
-
-    name: str  # of what was scanned
-    files: list[ScannedFile] = field(default_factory=list)  # the most suspicious first
-    skipped: dict[str, str] = field(default_factory=dict)  # path -> why it was not scored
-    scored_bytes: int = 0
-    from_cache: int = 0  # files
-    unchanged: int = 0  # files that are as they were at the base
-    suppressed: int = 0  # findings that comments silence
-    known: int = 0  # findings of the baseline
-    interrupted: bool = False
-    base: str | None = None  # the commit that was compared with
-
-    @property
-    def places(self) -> list[Place]:
-        """All findings, the most suspicious first."""
-        found = [place for file in self.files for place in file.places]
-        key = lambda p: (-p.finding.suspicion, p.finding.path, p.finding.line)  # noqa: E731
-        return sorted(found, key=key)
-
-    @property
-    def problems(self) -> dict[str, str]:
-        """The files that should have been scanned and could not be, with the reason."""
-        return {p: why for p, why in self.skipped.items() if why.startswith(_PROBLEMS)}
 
 
 def scan(model: "Megabyte", path: str | PathLike[str], base: str | None = None) -> list[FileReport]:

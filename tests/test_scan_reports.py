@@ -16,7 +16,7 @@ from codebyte.apps.report_text import text_report
 from codebyte.tasks.findings import FileReport, Finding, Repair
 from codebyte.tasks.places import place_findings
 from codebyte.tasks.rules import RULES
-from codebyte.tasks.scanning import ScannedFile, ScanResult
+from codebyte.tasks.scan_results import ScannedFile, ScanResult
 
 SCHEMA = json.loads((Path(__file__).parent / "data" / "sarif-schema-2.1.0.json").read_text("utf-8"))
 EVIL = "</script><script>alert(1)</script>\"'&\u202e\x1b[31m"

@@ -16,9 +16,10 @@ from codebyte.tasks import bugs, scan_workers
 from codebyte.tasks.rules import is_payload
 from codebyte.tasks.scan_cache import ScanCache
 from codebyte.tasks.scan_config import ScanConfig
+from codebyte.tasks.scan_results import ScanResult
 from codebyte.tasks.scan_targets import open_tree
 from codebyte.tasks.scan_workers import Job, Scorer, score
-from codebyte.tasks.scanning import ScanResult, scan, scan_tree
+from codebyte.tasks.scanning import scan, scan_tree
 
 Scan = Callable[..., ScanResult]
 
