@@ -2,6 +2,7 @@
 
 import io
 from collections import Counter
+from textwrap import wrap
 
 from rich.console import Console
 from rich.text import Text
@@ -55,10 +56,10 @@ def _print_place(console: Console, place: Place) -> None:
     head.append(f"  {finding.suspicion:.0%}", style=_STYLES[level])
     console.print(head, overflow="fold")
     _print_code(console, place)
-    console.print(Text(f"  {_sentence(finding.message)}"), overflow="fold")
+    _print_wrapped(console, _sentence(finding.message), "  ", "  ", "")
     for reason in finding.reasons:
         if reason != finding.message:
-            console.print(Text(f"  - {_clean(reason)}"), style="dim", overflow="fold")
+            _print_wrapped(console, _clean(reason), "  - ", "    ", "dim")
     _print_repair(console, place)
     console.print()
 
@@ -76,6 +77,12 @@ def _print_code(console: Console, place: Place) -> None:
     console.print(number + Text(shown), no_wrap=True, overflow="crop", crop=True)
     marks = Text(" " * (_INDENT + column) + "^" * carets, style="bold yellow")
     console.print(marks, no_wrap=True, overflow="crop")
+
+
+def _print_wrapped(console: Console, text: str, first: str, later: str, style: str) -> None:
+    lines = wrap(text, console.width, initial_indent=first, subsequent_indent=later)
+    for line in lines:
+        console.print(Text(line), style=style)
 
 
 def _print_repair(console: Console, place: Place) -> None:

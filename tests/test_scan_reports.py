@@ -151,6 +151,8 @@ def test_text_fits_the_terminal_and_no_control_character_reaches_it(width: int) 
     text = text_report(found, 10, width)
     assert max(map(len, text.split("\n"))) <= min(width, 100)
     assert {c for c in text if not c.isprintable()} == {"\n"}
+    message = text.split("\n").index(next(x for x in text.split("\n") if "Another op" in x))
+    assert all(line.startswith("  ") for line in text.split("\n")[message : message + 3])
 
 
 def test_text_shows_line_caret_reason_and_repair() -> None:
