@@ -14,15 +14,16 @@ of a head.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from codebyte.hierarchy import ContextWiring
 from codebyte.inputs import _BEFORE, _sum_of, ngram_hashes
@@ -124,7 +125,8 @@ def _is_plain(model: Megabyte) -> bool:
 class _Kept:
     """What the layers saw of a row. Places count the implied start of the row, so id i is i + 1."""
 
-    def __init__(self, wiring: ContextWiring, ids: NDArray[np.int64]) -> None:
+    def __init__(self, wiring: nn.Module, ids: NDArray[np.int64]) -> None:
+        assert isinstance(wiring, ContextWiring)
         self._wiring, self._low = wiring, wiring.levels
         assert self._low.above is not None
         self._trunk = self._low.above
@@ -157,7 +159,7 @@ class _Kept:
         x = self._blocks(self._low.decoder.blocks, x)
         self.log_p: Bits = wiring._logits(x[0]).log_softmax(-1).numpy()
 
-    def _blocks(self, blocks: Sequence[Block], x: Tensor) -> Tensor:
+    def _blocks(self, blocks: Iterable[Any], x: Tensor) -> Tensor:
         for block in blocks:
             normed = norm(x)
             self._tails.append(normed[0])
@@ -165,7 +167,7 @@ class _Kept:
             x = x + block.feed_forward(norm(x))
         return x
 
-    def _attend(self, block: Block, x: Tensor, places: Tensor) -> Tensor:
+    def _attend(self, block: Any, x: Tensor, places: Tensor) -> Tensor:
         mix = block.mix
         q, k, v = mix._qkv(norm(x), places, len(places))
         self._keys.append(k[0])
@@ -234,7 +236,7 @@ class _Kept:
             x = x + _sum_of(inputs.match, followed)
         return x
 
-    def _block(self, index: int, block: Block, x: Tensor, last: Tensor) -> Tensor:
+    def _block(self, index: int, block: Any, x: Tensor, last: Tensor) -> Tensor:
         conv: CausalConv = block.mix
         places = last[:, None] + torch.arange(-conv.reach + 1, 1)
         tail = self._tails[index][places.clamp(min=0)] * (places >= 0)[..., None]
@@ -257,7 +259,8 @@ class _Kept:
         most = int(seen.max())
         hidden = torch.arange(most) >= seen[:, None]  # (b, s)
         for i, block in enumerate(self._trunk.decoder.blocks):
-            mix: Attention = block.mix
+            assert isinstance(block, Block) and isinstance(block.mix, Attention)
+            mix = block.mix
             q, own_k, own_v = mix._qkv(norm(states), positions, int(positions.max()) + 1)
             out = _attention(q, own_k, own_v, self._keys[i][:, :most], self._values[i], hidden)
             states = states + mix.to_out(rearrange(out, "b h n c -> b n (h c)"))

@@ -138,14 +138,14 @@ def _drawn(
     if screen is not None:
         odds = screen.log_odds(light)
         chosen = set(np.argsort(-odds, kind="stable")[: FEWEST + int(SHARE * size)].tolist())
-        families = ((np.arange(len(every)), 0.0, int(SAMPLED * SHARE * size)),)
+        families = [(np.arange(len(every)), 0.0, int(SAMPLED * SHARE * size))]
     else:
         odds = light[:, LIGHT.index("first byte gain")]
         chosen = set(np.flatnonzero(~np.isin(kinds, ("name", "field"))).tolist())
-        families = tuple(
+        families = [
             (np.flatnonzero(kinds == kind), share * size + 4, 1 + int(SAMPLED * share * size))
             for kind, share in (("name", NAMES), ("field", FIELDS_SHARE))
-        )
+        ]
     for index, most, some in families:
         chosen |= set(index[np.argsort(-odds[index], kind="stable")[: int(most)]].tolist())
         chosen |= set(rng.choice(index, min(len(index), some), replace=False).tolist())

@@ -70,7 +70,7 @@ def line_features(
         text = line.strip()
         name = kind.kind if kind is not None else "none"
         groups.append(group_of(name, len(text)))
-        shape = [len(text), len(line) - len(line.lstrip())]
+        shape: list[float] = [len(text), len(line) - len(line.lstrip())]
         shape += [len(pattern.findall(text)) for pattern in _COUNTED.values()]
         if kind is not None:
             shape += [kind.depth, kind.first, rates.get(name, 1.0)]

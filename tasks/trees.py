@@ -103,7 +103,8 @@ class Linear:
 
     def log_odds(self, table: Values) -> Values:
         """(rows, features) -> (rows,)."""
-        return self.base + (drawn_in(table) - self.mean) @ self.weight
+        odds: Values = ((drawn_in(table) - self.mean) @ self.weight).astype(np.float32)
+        return odds + np.float32(self.base)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Linear":
