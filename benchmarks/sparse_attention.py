@@ -1,0 +1,128 @@
+"""Time and memory of one layer of attention, forward and backward, by length and pattern.
+
+One head of width 32 (the growth does not depend on it), windows of 64 places, stride 8, dilations
+1, 4, 16, one row of 4,096 to 1,048,576 patches; each in a process of its own, whose peak memory
+above what it held before is counted. Times are the best of several passes, since others can only
+slow a pass down. Full attention goes as far as --longest-full; it grows with the square.
+
+The bar: from 65,536 patches on, doubling the length multiplies time and memory by at most 2.2.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from typing import Any
+
+import torch
+from report import Check, Report, parser, range_of
+
+from codebyte.config import LevelConfig
+from codebyte.layers import Attention
+
+BAR = 2.2
+PATTERNS: dict[str, dict[str, Any]] = {
+    "window": {"pattern": "window"},
+    "window, 4 sinks": {"pattern": "window", "sinks": 4},
+    "strided": {"pattern": "strided"},
+    "dilated": {"pattern": "dilated"},
+    "full": {"pattern": "full"},
+}
+SHORTEST, LONGEST = 1 << 12, 1 << 20
+COUNTED_FROM = 1 << 16
+
+
+def main() -> None:
+    """Runs the benchmark, or one measurement of it."""
+    options = parser(__doc__)
+    options.add_argument("--longest-full", type=int, default=1 << 16)
+    options.add_argument("--passes", type=int, default=5)
+    options.add_argument("--worker", help="measure this: a JSON of pattern and length")
+    args = options.parse_args()
+    torch.set_num_threads(1)
+    if args.worker is not None:
+        print(json.dumps(measure(**json.loads(args.worker))))
+        return
+    report = Report("sparse_attention", quick=args.quick)
+    lengths, length = [], SHORTEST
+    while length <= (SHORTEST * 4 if args.quick else LONGEST):
+        lengths.append(length)
+        length *= 2
+    found: dict[str, dict[int, dict[str, float]]] = {name: {} for name in PATTERNS}
+    for name in PATTERNS:
+        for length in lengths:
+            if name != "full" or length <= args.longest_full:
+                passes = 2 if name == "full" and length > 1 << 15 else args.passes
+                found[name][length] = ask(name, length, passes)
+        rows = [
+            [f"{length:,}", it["seconds"] * 1e3, it["bytes"] / 1e6, it["seconds"] / length * 1e6]
+            for length, it in found[name].items()
+        ]
+        print(name)
+        report.table(["patches", "ms", "MB", "us a patch"], rows)
+    finish(report, found, SHORTEST if args.quick else COUNTED_FROM)
+
+
+def ask(name: str, length: int, passes: int) -> dict[str, float]:
+    """Measures in a fresh process."""
+    request = json.dumps({"name": name, "length": length, "passes": passes})
+    command = [sys.executable, __file__, "--worker", request]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(name: str, length: int, passes: int) -> dict[str, float]:
+    """Seconds of a pass and bytes at its peak."""
+    torch.manual_seed(1)
+    attention = Attention(LevelConfig(dim=32, head_dim=32, window=64, **PATTERNS[name]))
+    torch.nn.init.normal_(attention.to_out.weight)
+    run(attention, torch.randn(1, 512, 32))
+    x = torch.randn(1, length, 32)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = min(run(attention, x) for _ in range(passes))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"seconds": seconds, "bytes": (peak - before) * 1024}
+
+
+def run(attention: Attention, x: torch.Tensor) -> float:
+    """Seconds of this process for one pass forward and backward."""
+    start = time.process_time()
+    attention(x.requires_grad_()).square().sum().backward()
+    return time.process_time() - start
+
+
+def finish(
+    report: Report, found: dict[str, dict[int, dict[str, float]]], counted_from: int
+) -> None:
+    """Prints the result."""
+    growth: dict[str, dict[str, list[float]]] = {}
+    for name, by_length in found.items():
+        lengths = [length for length in by_length if length >= counted_from]
+        growth[name] = {
+            what: [by_length[2 * n][what] / by_length[n][what] for n in lengths[:-1]]
+            for what in ("seconds", "bytes")
+        }
+    sparse = [name for name in growth if name != "full"]
+    times = [value for name in sparse for value in growth[name]["seconds"]]
+    memory = [value for name in sparse for value in growth[name]["bytes"]]
+    shared = max(length for length in found["full"])
+    report.finish(
+        {
+            "time when the length doubles": Check(max(times), BAR, at_most=True),
+            "memory when the length doubles": Check(max(memory), BAR, at_most=True),
+        },
+        unit="times",
+        spread=range_of(times),
+        memory_spread=range_of(memory),
+        growth=growth,
+        full_over_window={
+            "patches": shared,
+            "time": found["full"][shared]["seconds"] / found["window"][shared]["seconds"],
+        },
+        figures=found,
+    )
+
+
+if __name__ == "__main__":
+    main()
