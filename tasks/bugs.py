@@ -6,14 +6,12 @@ file -> bits per byte -> lines -> suspicion (and repairs that score better) -> r
 import difflib
 import os
 from collections.abc import Collection
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codebyte.indexer.filters import skip_content
 from codebyte.indexer.languages import language_of
-from codebyte.indexer.repo import open_repo, read_blobs
 from codebyte.megabyte import Megabyte
 from codebyte.tasks.findings import FileReport, Finding, skipped_file
 from codebyte.tasks.reasons import finding_of
@@ -88,30 +86,23 @@ def scan_file(
 def scan(
     model: Megabyte, path: str | os.PathLike[str], base: str | None = None
 ) -> list[FileReport]:
-    """Scores a file, a folder or a repository, the most suspicious file first.
+    """Scores a file, a folder, a repository or the clone of a URL, the most suspicious file first.
+
+    Files that are not code are only in the list where something in them is out of place.
 
     Args:
         model: any Megabyte.
-        path: a file, a folder or a git repository.
+        path: what to scan; a working copy as it stands.
         base: a revision: only lines changed since are reported.
 
     Raises:
+        InputError: there is no such path.
         RepoError: it cannot be opened or has no such revision.
         CheckpointError: the fitted tables are missing.
     """
-    place = Path(path)
-    if place.is_file():
-        return [scan_file(model, place.read_bytes(), place.name)]
-    repo = open_repo(place)
-    before = {b.path: b.data for b in read_blobs(repo, base)} if base is not None else {}
-    reports = []
-    for blob in read_blobs(repo):
-        old = before.get(blob.path)
-        if base is None:
-            reports.append(scan_file(model, blob.data, blob.path))
-        elif old != blob.data:
-            reports.append(scan_file(model, blob.data, blob.path, old_source=old))
-    return sorted(reports, key=lambda report: (-report.suspicion, report.path))
+    from codebyte.tasks.scanning import scan_path  # which scores files by `scan_file` above
+
+    return scan_path(model, path, base)
 
 
 def _findings(

@@ -25,24 +25,13 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]  # what is done, bytes so far, bytes in all
 
 
-def scan(model: "Megabyte", path: str | PathLike[str], base: str | None = None) -> list[FileReport]:
-    """Scores a file, a folder, a repository or the clone of a URL, the most suspicious file first.
-
-    Files that are not code are only in the list where something in them is out of place. No cache
-    and no configuration is used; comments that silence findings are.
-
-    Args:
-        model: any Megabyte.
-        path: what to scan; a working copy as it stands.
-        base: a revision: only lines changed since are reported.
-
-    Raises:
-        InputError: there is no such path.
-        RepoError: it cannot be opened, or has no such revision.
-    """
+def scan_path(
+    model: "Megabyte", path: str | PathLike[str], base: str | None = None
+) -> list[FileReport]:
+    """What `codebyte.tasks.bugs.scan` gives: a scan with no cache and without settings."""
     tree = open_tree(path, history=base is not None)
-    scorer = Scorer(model=model)
-    return [file.report for file in scan_tree(tree, scorer, base=base, keep=1 << 62).files]
+    result = scan_tree(tree, Scorer(model=model), base=base, keep=1 << 62)
+    return [file.report for file in result.files]
 
 
 def scan_tree(

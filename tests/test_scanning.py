@@ -19,7 +19,7 @@ from codebyte.tasks.scan_config import ScanConfig
 from codebyte.tasks.scan_results import ScanResult
 from codebyte.tasks.scan_targets import open_tree
 from codebyte.tasks.scan_workers import Job, Scorer, score
-from codebyte.tasks.scanning import scan, scan_tree
+from codebyte.tasks.scanning import scan_tree
 
 Scan = Callable[..., ScanResult]
 
@@ -249,7 +249,7 @@ def test_the_function_and_the_tree_give_the_same_reports(
 ) -> None:
     (tmp_path / "a.py").write_bytes(CODE + KEY)
     (tmp_path / "b.py").write_bytes(CODE)
-    reports = scan(tiny_model, tmp_path)
+    reports = bugs.scan(tiny_model, tmp_path)
     assert {report.path for report in reports} == {"a.py", "b.py"}
     assert all(report.bits is not None for report in reports)
     whole = scan_tree(open_tree(tmp_path), Scorer(model=tiny_model))
