@@ -7,7 +7,7 @@ A class is cut into its head and its methods; what lies between them is cut into
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codebyte.indexer.definitions import Definition, definitions
 from codebyte.indexer.sections import headings
@@ -72,16 +72,31 @@ def chunk_whole(path: str, data: bytes, language: str | None) -> Chunk:
     """A whole document as one chunk, named after the first thing it defines."""
     found = definitions(path, data, language)
     first = next((it for it in found if it.kind != "impl"), None)
-    last_line = data.count(b"\n") + (not data.endswith(b"\n"))
-    place: tuple[int, int, int, int, bytes] = (1, max(last_line, 1), 0, len(data), data)
+    made = Chunk(
+        path=path,
+        language=language or "",
+        symbol="",
+        kind="lines",
+        signature="",
+        start_line=1,
+        end_line=max(data.count(b"\n") + (not data.endswith(b"\n")), 1),
+        start=0,
+        end=len(data),
+        text=data,
+    )
     if first is None or data[: first.start].strip():
         # A method without its class does not parse in some languages: go by its first line.
         line = definition(data)
-        named = (line.symbol, line.kind, line.signature)
-        return Chunk(path, language or "", *named, *place)
-    named = (first.qualified, first.kind, first.signature)
-    doc = (first.doc[:LONGEST_DOC], first.doc_start, first.doc_end)
-    return Chunk(path, language or "", *named, *place, *doc)
+        return replace(made, symbol=line.symbol, kind=line.kind, signature=line.signature)
+    return replace(
+        made,
+        symbol=first.qualified,
+        kind=first.kind,
+        signature=first.signature,
+        doc=first.doc[:LONGEST_DOC],
+        doc_start=first.doc_start,
+        doc_end=first.doc_end,
+    )
 
 
 def strip_doc(chunk: Chunk) -> bytes:
