@@ -36,11 +36,12 @@ GHOST = ".cb-ghost"
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from codebyte.apps.server import create_app
     from codebyte.apps.session import Session
 
-    app = create_app(Session(taught_checkpoint()))
+    folder = tmp_path_factory.mktemp("data")
+    app = create_app(Session(taught_checkpoint()), index=folder / "index")
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
