@@ -1,6 +1,7 @@
 """Makes the vectors that are missing, batch by batch, each of which counts once it is written."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,20 +51,28 @@ def embed_pending(
     open_vectors: OpenVectors,
     progress: Progress,
     stopped: Callable[[], bool],
+    lock: AbstractContextManager[object],
 ) -> int:
     """Embeds all texts that have no vector yet; how many there were.
+
+    The lock is held while the database is used, not while the model works.
 
     Raises:
         StaleIndexError: the index has vectors of another model.
         InputError: another process is writing, or the embedder gives what it did not promise.
     """
-    check_model(embedder, store)
-    ((total,),) = store.rows(
-        "SELECT count(*) FROM texts WHERE digest NOT IN (SELECT digest FROM vectors)"
-    )
+    with lock:
+        check_model(embedder, store)
+        ((total,),) = store.rows(
+            "SELECT count(*) FROM texts WHERE digest NOT IN (SELECT digest FROM vectors)"
+        )
     progress("embedding", 0, total)
     done = last = 0
-    while not stopped() and (found := store.rows(_PENDING, (last, BATCH))):
+    while not stopped():
+        with lock:
+            found = store.rows(_PENDING, (last, BATCH))
+        if not found:
+            break
         inputs = [embedded_input(symbol, body) for _, _, symbol, body in found]
         rows = np.asarray(embedder.embed_code(inputs), np.float32)
         if rows.shape != (len(found), embedder.dim) or not np.isfinite(rows).all():
@@ -71,7 +80,7 @@ def embed_pending(
                 f"model {embedder.model_id} gave vectors of shape {rows.shape} or not finite, "
                 f"where ({len(found)}, {embedder.dim}) was due"
             )
-        with only_writer(folder), store.writing():
+        with lock, only_writer(folder), store.writing():
             if store.get("vectors") is None:
                 _begin(store, embedder, 1)
             check_model(embedder, store)

@@ -206,20 +206,33 @@ class CodeIndex:
     ) -> int:
         """Makes the vectors that are missing; how many there were. Without an embedder, none.
 
+        It may run in a thread of its own, while others search.
+
+        Args:
+            progress: told of each step.
+            stopped: asked before each batch whether to end here.
+
         Raises:
             StaleIndexError: the index has vectors of another model: see `reembed`.
         """
         if self.embedder is None:
             return 0
         return embed_pending(
-            self._store, self.folder, self.embedder, self._open_vectors, progress, stopped
+            self._store,
+            self.folder,
+            self.embedder,
+            self._open_vectors,
+            progress,
+            stopped,
+            self._lock,
         )
 
     def reembed(self) -> None:
         """Forgets all vectors, for a changed model; `embed` makes them again."""
         if self.embedder is None:
             raise InputError("vectors cannot be made again without a model: give an embedder")
-        start_anew(self._store, self.folder, self.embedder)
+        with self._lock:
+            start_anew(self._store, self.folder, self.embedder)
 
     def remove(self, name: str, revision: str | None = None) -> int:
         """Forgets a repository, or one revision of it; how many documents are gone.

@@ -1,6 +1,7 @@
 import random
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import git
@@ -326,6 +327,23 @@ def test_words_can_be_searched_before_there_are_vectors(tmp_path: Path, tiny_rep
     steps: list[tuple[str, int, int]] = []
     total = index.embed(lambda *step: steps.append(step))
     assert (steps[0], steps[-1]) == (("embedding", 0, total), ("embedding", total, total))
+    assert index.coverage().share == 1.0
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_vectors_come_in_one_thread_while_others_search(
+    tmp_path: Path, make_repo: MakeRepo, monkeypatch: pytest.MonkeyPatch, in_memory: bool
+) -> None:
+    monkeypatch.setattr("codebyte.indexer.embedding.BATCH", 4)
+    files = {f"f{i}.py": b"def count_%d(items):\n    return len(items)\n" % i for i in range(60)}
+    index = CodeIndex(None if in_memory else tmp_path / "index", Bag())
+    index.update(make_repo(tmp_path / "repo", files), embed=False)
+    with ThreadPoolExecutor(4) as pool:
+        embedding = pool.submit(index.embed)
+        searches = [pool.submit(found, index, f"count_{i % 60}", k=1) for i in range(120)]
+        assert embedding.result() == 60
+        for i, search in enumerate(searches):
+            assert search.result() == [(f"f{i % 60}.py", f"count_{i % 60}")]
     assert index.coverage().share == 1.0
 
 
