@@ -8,6 +8,7 @@ bar in KB/s is held to a whole repository, embedded from nothing.
 import importlib.util
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def main() -> None:
     torch.set_num_threads(cores())
     report = Report("embed_throughput", quick=args.quick, packages=("sentence-transformers",))
     try:
-        model = load_ours(args.checkpoint)
+        model, _ = load_ours(args.checkpoint)
         chunks = cut(args.repo)
     except CodebyteError as error:
         fail(str(error))
@@ -51,9 +52,9 @@ def main() -> None:
         written = [text.partition(b"\n")[2].decode("utf-8", "replace") for text in texts]
         kilobytes = sum(map(len, texts)) / 1e3
         fresh = Embedder(model)
-        one = kilobytes / seconds(lambda it=fresh, texts=texts: it.embed_code(texts))
+        one = kilobytes / seconds(partial(fresh.embed_code, texts))
         other = kilobytes / seconds(
-            lambda texts=written: peer.encode(texts, batch_size=32, show_progress_bar=False)
+            partial(peer.encode, written, batch_size=32, show_progress_bar=False)
         )
         if turn >= WARM:
             ours.append(one)
@@ -62,8 +63,10 @@ def main() -> None:
     steady = []
     for _ in range(1 if args.quick else 3):
         whole = Embedder(model)
-        steady.append(total / seconds(lambda it=whole: it.embed_code(chunks)))
-    asked = [seconds(lambda: whole.embed_text(["where are retries backed off"])) for _ in range(50)]
+        steady.append(total / seconds(partial(whole.embed_code, chunks)))
+    asked = [
+        seconds(partial(whole.embed_text, ["where are retries backed off"])) for _ in range(50)
+    ]
     report.table(
         ("embedder", "KB/s", "lowest", "highest"),
         [

@@ -34,13 +34,13 @@ class FitConfig:
     """Settings of a run; the defaults are those of the packaged head."""
 
     dim: int = 256
-    vocabulary: int = 24_000  # words and stems with rows of their own, at most
-    buckets: int = 8192  # rows that n-grams share
+    vocabulary: int = 20_000  # words and stems with rows of their own, at most
+    buckets: int = 6144  # rows that n-grams share
     steps: int = 2500
     batch: int = 1024
     repositories: int = 2  # of a batch
     temperature: float = 0.07
-    rate: float = 3e-3
+    rate: float = 6e-3
     warmup: int = 50  # steps
     steady: float = 0.3  # share of the steps before the rate falls, to 2 % of it
     seed: int = 0

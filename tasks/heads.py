@@ -25,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from codebyte.checkpoint import Undrawn
 from codebyte.errors import CheckpointError
 from codebyte.quantize import restored, stored
 from codebyte.tasks.bag import features
@@ -73,7 +74,8 @@ class Featured:
         """Some of the words, in the order asked for."""
         starts, lengths = self.offsets[words], self.offsets.diff()[words]
         offsets = F.pad(lengths.cumsum(0), (1, 0))
-        places = (starts - offsets[:-1]).repeat_interleave(lengths) + torch.arange(offsets[-1])
+        places = (starts - offsets[:-1]).repeat_interleave(lengths)
+        places += torch.arange(len(places))
         return Featured(self.rows[places], self.shares[places], offsets, self.weighed[words])
 
 
@@ -210,7 +212,7 @@ def _built(file: safe_open) -> SearchHead:
     rows, dim = file.get_slice("rows").get_shape()
     if rows * dim * 4 > _LARGEST or len(words) > rows or len(set(words)) < len(words):
         raise ValueError(f"{rows} rows of {dim} numbers do not go with {len(words)} words")
-    with torch.device("meta"):
+    with torch.device("meta"), Undrawn():
         head = SearchHead(words, rows - len(words), dim)
     shapes = {name: tuple(weight.shape) for name, weight in head.state_dict().items()}
     weights = {name: restored(name, file.get_tensor) for name in shapes}

@@ -7,8 +7,9 @@ words are kept apart too.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,9 +65,11 @@ class Pieces:
 
     def renumbered(self, numbers: NDArray[np.int32]) -> "Pieces":
         """The same with numbers[word] for each word."""
-        ragged = (self.symbol, self.signature, self.body, self.first, self.doc, self.said)
-        new = (Ragged(numbers[one.values], one.offsets) for one in ragged)
-        return Pieces(*new, self.owner, self.test)
+        changed: dict[str, Any] = {}
+        for field in fields(self):
+            if isinstance(one := getattr(self, field.name), Ragged):
+                changed[field.name] = Ragged(numbers[one.values], one.offsets)
+        return replace(self, **changed)
 
 
 def cut_pieces(files: Iterable[SourceFile]) -> Iterator[Piece]:
@@ -102,8 +105,12 @@ def numbered(pieces: Iterable[Piece], words: dict[bytes, int]) -> Pieces:
             found.append(place)
         return found
 
-    lists: tuple[list[list[int]], ...] = ([], [], [], [], [], [])
-    symbol, signature, body, first, doc, said = lists
+    symbol: list[list[int]] = []
+    signature: list[list[int]] = []
+    body: list[list[int]] = []
+    first: list[list[int]] = []
+    doc: list[list[int]] = []
+    said: list[list[int]] = []
     owner, test = [], []
     for place, piece in enumerate(pieces):
         code = piece.code[:MAX_BYTES]
@@ -118,8 +125,16 @@ def numbered(pieces: Iterable[Piece], words: dict[bytes, int]) -> Pieces:
             if len(remark) >= _MIN_SAID:
                 said.append(remark)
                 owner.append(place)
-    ragged = (Ragged.of(one) for one in lists)
-    return Pieces(*ragged, np.array(owner, np.int64), np.array(test, np.bool_))
+    return Pieces(
+        symbol=Ragged.of(symbol),
+        signature=Ragged.of(signature),
+        body=Ragged.of(body),
+        first=Ragged.of(first),
+        doc=Ragged.of(doc),
+        said=Ragged.of(said),
+        owner=np.array(owner, np.int64),
+        test=np.array(test, np.bool_),
+    )
 
 
 def write_pieces(path: Path, pieces: Pieces, words: Sequence[bytes]) -> None:
@@ -140,9 +155,9 @@ def read_pieces(path: Path) -> tuple[Pieces, list[bytes]]:
     """Reads what `write_pieces` wrote."""
     with np.load(path, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    made = []
+    made: dict[str, Any] = {}
     for field in fields(Pieces):
         value = arrays[field.name]
         offsets = arrays.get(field.name + ".offsets")
-        made.append(value if offsets is None else Ragged(value, offsets))
-    return Pieces(*made), arrays["words"].tobytes().split(b"\n")
+        made[field.name] = value if offsets is None else Ragged(value, offsets)
+    return Pieces(**made), arrays["words"].tobytes().split(b"\n")
