@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from codebyte.caches import KVCache, Tail
 from codebyte.config import LevelConfig, ModelConfig
 from codebyte.errors import CheckpointError, ConfigError
-from codebyte.layers import KVCache, Stack, Tail
+from codebyte.layers import Stack
 from codebyte.lucidrains import config_of
 from codebyte.megabyte import Megabyte
 from codebyte.paper import PaperLevel, PaperWiring

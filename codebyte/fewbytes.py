@@ -13,11 +13,10 @@ Axes: n new places, m n-grams or matches, h heads, s places in a cache, c width 
 v vocabulary, k patches.
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,28 +24,15 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
+from codebyte.fewlayers import Accept, Array, array, few_blocks, normed, products
 from codebyte.inputs import FACTOR, MIX, ByteInputs, History
-from codebyte.layers import (
-    TABLE,
-    Attention,
-    Block,
-    CausalConv,
-    KVCache,
-    Stack,
-    Tail,
-    exact_turns,
-    turns,
-)
 from codebyte.patching import line_or_special_ends, word_characters
 from codebyte.vocab import EOT
 
 if TYPE_CHECKING:
     from codebyte.hierarchy import ContextState, ContextWiring, Level, LevelState
 
-Array = NDArray[np.float32]
-Accept = Callable[[int], None]  # lets the first so many of the places tried stay
 MOST = 32  # bytes, above which torch is quicker
-_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +57,7 @@ class FewBytes:
         self._seen = wiring.head.weight.data_ptr()
         self._inputs = _Inputs(wiring.inputs)
         self._levels = _Level(wiring.levels)
-        self._head = _array(wiring.head.weight)
+        self._head = array(wiring.head.weight)
         self._softcap = wiring.config.softcap
         self._by_word = wiring.config.patching == "word"
         self._word = word_characters().tolist()
@@ -96,10 +82,10 @@ class FewBytes:
         natural = self._borders(before, ids) if self._by_word else [False] * len(ids)
         x, read = self._inputs.try_(ids, history, row, place)
         x, moved = self._levels.try_(x, state.level, row, natural)
-        logits = _products(self._head, _normed(x))
+        logits = products(self._head, normed(x))
         if self._softcap:
             logits = self._softcap * np.tanh(logits / self._softcap)
-        latest = _array(state.logits)[row]
+        latest = array(state.logits)[row]
 
         def accept(count: int) -> None:
             read(count)
@@ -115,26 +101,6 @@ class FewBytes:
         return [(word[one] and not word[new]) or end[new] for one, new in pairwise(kinds)]
 
 
-def _array(tensor: Tensor) -> NDArray[Any]:
-    return tensor.detach().numpy()
-
-
-def _products(weight: Array, x: Array) -> Array:
-    """Weight @ x of each place by itself, (n, d) -> (n, outputs)."""
-    if len(x) == 1:
-        return (weight @ x[0])[None]
-    out = np.empty((len(x), len(weight)), np.float32)
-    for place, own in zip(x, out, strict=True):
-        np.dot(weight, place, out=own)
-    return out
-
-
-def _normed(x: Array) -> Array:
-    width = x.shape[1] ** 0.5
-    scales = [width / max(math.sqrt(place.dot(place)), 1e-6) for place in x]
-    return x * (scales[0] if len(x) == 1 else np.array(scales, np.float32)[:, None])
-
-
 class _Inputs:
     def __init__(self, inputs: ByteInputs) -> None:
         self._lengths, self._ngrams, self._keep = inputs.lengths, inputs.ngrams, inputs.keep
@@ -144,13 +110,13 @@ class _Inputs:
         self._powers = np.array(powers, np.int64)
         self._wanted = np.array([n - 1 for n in inputs.lengths], np.int64)
         self._back = np.arange(inputs.reach, -1, -1)  # from a place's first id to the newest first
-        self._byte = _array(inputs.byte.weight)
+        self._byte = array(inputs.byte.weight)
         if inputs.ngrams:
-            self._table = _array(inputs.table.weight)
+            self._table = array(inputs.table.weight)
             self._tables = np.arange(inputs.ngrams) * inputs.buckets
-            self._from_table = _array(inputs.from_table.weight)
+            self._from_table = array(inputs.from_table.weight)
         if inputs.matches:
-            self._match = _array(inputs.match.weight)
+            self._match = array(inputs.match.weight)
 
     def try_(
         self, new: Sequence[int], history: History, row: int, place: int
@@ -160,8 +126,8 @@ class _Inputs:
         if index + n > history.ids.shape[1]:
             history.make_room(n, torch.tensor([row]), self._keep)
             index = place - int(history.dropped[row])
-        length, recent = _array(history.length), _array(history.recent)[row]
-        ids = _array(history.ids)[row]
+        length, recent = array(history.length), array(history.recent)[row]
+        ids = array(history.ids)[row]
         fed = np.array(new, np.int64)
         ids[index : index + n] = fed
         joined = np.concatenate([recent, fed])
@@ -170,9 +136,9 @@ class _Inputs:
             hashes = self._hashes(joined, n)
             if self._ngrams:
                 rows = hashes[:, : self._ngrams] % self._buckets + self._tables
-                x = x + _products(self._from_table, _sums(self._table[rows]))
+                x = x + products(self._from_table, _sums(self._table[rows]))
             if self._matches:
-                past = _array(history.hashes)[row]
+                past = array(history.hashes)[row]
                 past[:, index : index + n] = hashes[:, self._ngrams :].T
                 low = 0 if self._keep is None else max(0, index - self._keep)
                 rows = self._followed(past[:, low : index + n], ids[low : index + n], n)
@@ -219,13 +185,13 @@ def _sums(x: Array) -> Array:
 
 class _Level:
     def __init__(self, level: "Level") -> None:
-        self._encoder, self._decoder = _blocks(level.encoder), _blocks(level.decoder)
+        self._encoder, self._decoder = few_blocks(level.encoder), few_blocks(level.decoder)
         self._above = _Level(level.above) if level.above is not None else None
         if level.above is not None:
             self._size = level.patch_size
-            self._to_patch = _array(level.to_patch.weight)
-            self._from_patch = _array(level.from_patch.weight)
-            self._place = _array(level.place.weight)
+            self._to_patch = array(level.to_patch.weight)
+            self._from_patch = array(level.from_patch.weight)
+            self._place = array(level.place.weight)
 
     def try_(
         self, x: Array, state: "LevelState", row: int, natural: Sequence[bool]
@@ -252,7 +218,7 @@ class _Level:
     ) -> tuple[Array, Accept]:
         """The places with what the level above gives them."""
         assert self._above is not None and state.above is not None
-        since, pooled, given = (_array(t) for t in (state.since, state.pooled, state.given))
+        since, pooled, given = (array(t) for t in (state.since, state.pooled, state.given))
         distances, ended, counts, sums = [], [], [], []
         distance, total = int(since[row]), pooled[row]
         patches = []  # the sums of the patches that end
@@ -269,10 +235,10 @@ class _Level:
         states = given[row : row + 1]
         above: Accept | None = None
         if ended:
-            parts = [_normed(x[ended]), _normed(np.stack(patches))]
-            patch = _products(self._to_patch, np.concatenate(parts, axis=1))
+            parts = [normed(x[ended]), normed(np.stack(patches))]
+            patch = products(self._to_patch, np.concatenate(parts, axis=1))
             told, above = self._above.try_(patch, state.above, row, [False] * len(ended))
-            states = np.concatenate([states, _products(self._from_patch, _normed(told))])
+            states = np.concatenate([states, products(self._from_patch, normed(told))])
         out = x + states[counts] + self._place[[distance % self._size for distance in distances]]
 
         def accept(count: int) -> None:
@@ -282,109 +248,3 @@ class _Level:
                 given[row] = states[counts[count - 1]]
 
         return out, accept
-
-
-def _blocks(stack: Stack) -> "list[_Block]":
-    return [_Block(block) for block in stack.blocks if isinstance(block, Block)]
-
-
-class _Block:
-    def __init__(self, block: Block) -> None:
-        mix = block.mix
-        self._mix = _Attention(mix) if isinstance(mix, Attention) else _Conv(mix)
-        self._up = _array(block.feed_forward.up.weight)
-        self._down = _array(block.feed_forward.down.weight)
-
-    def try_(self, x: Array, cache: KVCache | Tail, row: int) -> tuple[Array, Accept]:
-        mixed, accept = self._mix.try_(_normed(x), cache, row)
-        x = x + mixed
-        hidden = np.maximum(_products(self._up, _normed(x)), 0.0)
-        return x + _products(self._down, hidden * hidden), accept
-
-
-class _Conv:
-    def __init__(self, conv: CausalConv) -> None:
-        self._taps = np.ascontiguousarray(_array(conv.weight)[::-1])  # of the farthest place first
-        self._dilation = conv.dilation
-
-    def try_(self, x: Array, cache: Any, row: int) -> tuple[Array, Accept]:
-        last, n = _array(cache.last)[row], len(x)
-        joined = np.concatenate([last, x])
-        if n == 1:
-            out = (joined[:: self._dilation] * self._taps).sum(axis=0)[None]
-        else:
-            out = joined[:n] * self._taps[0]
-            for i in range(1, len(self._taps)):
-                start = i * self._dilation
-                out += joined[start : start + n] * self._taps[i]
-
-        def accept(count: int) -> None:
-            last[:] = joined[count : count + len(last)]
-
-        return out, accept
-
-
-class _Attention:
-    def __init__(self, attention: Attention) -> None:
-        self._heads, self._pattern = attention.heads, attention.pattern
-        self._to_qkv = _array(attention.to_qkv.weight)
-        self._to_out = _array(attention.to_out.weight)
-        self._width = len(self._to_qkv) // (3 * self._heads)
-
-    def try_(self, x: Array, cache: Any, row: int) -> tuple[Array, Accept]:
-        n, width = len(x), self._width
-        length = _array(cache.length)
-        place = int(length[row])
-        start = place - int(cache.dropped[row])
-        if cache.keys is None or start + n > cache.keys.shape[2]:
-            cache.reserve(n, torch.tensor([row]), torch.empty(1, self._heads, 1, width))
-            start = place - int(cache.dropped[row])
-        keys, values = _array(cache.keys)[row], _array(cache.values)[row]
-        qkv = _products(self._to_qkv, x).reshape(n, 3, self._heads, width)
-        both = qkv[:, :2]
-        sizes = np.sqrt((both * both).sum(axis=-1, keepdims=True))
-        both = _turned(both * (width**0.5 / np.maximum(sizes, 1e-6)), place)
-        queries = both[:, 0] * width**-0.5
-        mixed = np.empty((n, self._heads * width), np.float32)
-        for i in range(n):
-            end = start + i + 1
-            keys[:, end - 1], values[:, end - 1] = both[i, 1], qkv[i, 2]
-            if self._pattern.kind == "full":
-                mixed[i] = _mixed(queries[i], keys[:, :end], values[:, :end])
-            else:
-                mixed[i] = self._sparse(queries[i], keys, values, place + i, end - 1)
-
-        def accept(count: int) -> None:
-            length[row] = place + count
-
-        return _products(self._to_out, mixed), accept
-
-    def _sparse(self, q: Array, keys: Array, values: Array, place: int, index: int) -> Array:
-        """Attention of a place to those of its pattern; `index` is where the cache holds it."""
-        dropped, sinks = place - index, self._pattern.sinks
-        heads = []
-        for head in range(self._heads):
-            seen = [p if p < sinks else p - dropped for p in self._pattern.seen(place, head)]
-            own = slice(head, head + 1)
-            heads.append(_mixed(q[own], keys[own, seen], values[own, seen]))
-        return np.concatenate(heads)
-
-
-def _mixed(q: Array, keys: Array, values: Array) -> Array:
-    """Attention of one place: (h, c), (h, s, c), (h, s, c) -> (h c)."""
-    scores = keys @ q[..., None]  # (h, s, 1)
-    weights = np.exp(scores - scores.max(axis=1, keepdims=True))
-    weights /= weights.sum(axis=1, keepdims=True)
-    return (weights.transpose(0, 2, 1) @ values).reshape(-1)
-
-
-def _turned(x: Array, place: int) -> Array:
-    """As `layers.rotate` at positions from `place` on, (n, ..., c)."""
-    half, end = x.shape[-1] // 2, place + len(x)
-    if end > TABLE:
-        table = _array(exact_turns(half, torch.arange(place, end)))
-    else:
-        table = _array(turns(half, end, _CPU))[:, place:end]
-    cos, sin = table[:, :, None, None]
-    left, right = x[..., :half], x[..., half:]
-    return np.concatenate([left * cos - right * sin, left * sin + right * cos], axis=-1)

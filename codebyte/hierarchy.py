@@ -17,10 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from codebyte.caches import KVCache, Tail
 from codebyte.config import LevelConfig, ModelConfig
 from codebyte.fewbytes import MOST, FewBytes, Tried
 from codebyte.inputs import ByteInputs, History
-from codebyte.layers import KVCache, Stack, Tail, in_pieces, norm
+from codebyte.layers import Stack, in_pieces, norm
 from codebyte.patching import borders, patches, previous, word_ends
 from codebyte.vocab import EOT
 

@@ -7,9 +7,7 @@ Axes: b batch, r rows of a batch, n places, d width, h heads, c width of a head,
 cache.
 """
 
-import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -18,11 +16,11 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from codebyte.caches import KVCache, Tail
 from codebyte.config import LevelConfig
+from codebyte.rotary import rotate
 from codebyte.sparse import Pattern, attend
 
-ROPE_THETA = 10000.0
-TABLE = 1 << 16  # positions whose turns are looked up; those of later ones are computed
 PIECE = 16384  # places that are worked on at once where memory is to be saved
 BLOCKS = 1 << 18  # scores, above which a step cuts a sparse pattern into blocks
 CONV_WIDTH = 4
@@ -55,147 +53,6 @@ class _Norm(torch.autograd.Function):
         y, scale = ctx.saved_tensors
         along = (grad * y).mean(dim=-1, keepdim=True)
         return torch.addcmul(grad, y, along, value=-1).mul_(scale)
-
-
-def rotate(x: Tensor, positions: Tensor, end: int | None = None) -> Tensor:
-    """Turns pairs of a head's values by angles that grow with the position (arXiv:2104.09864).
-
-    The turn is in float32 whatever x is, so that neighbouring positions never fall together.
-
-    Args:
-        x: (..., r, h, n, c).
-        positions: (r, n) or (n,), integers.
-        end: above every position; None to look.
-    """
-    end = int(positions.max()) + 1 if end is None else end
-    half = x.shape[-1] // 2
-    if end > TABLE:
-        cos, sin = exact_turns(half, positions.to(x.device))
-    else:
-        cos, sin = turns(half, end, x.device)[:, :end][:, positions]
-    if positions.ndim == 2:
-        cos, sin = cos[:, None], sin[:, None]
-    left, right = x.float().chunk(2, dim=-1)
-    return torch.cat([left * cos - right * sin, left * sin + right * cos], dim=-1).to(x.dtype)
-
-
-def turns(half: int, end: int, device: torch.device) -> Tensor:
-    """Cosines and sines of the angles at positions below `end` or more, (2, length, half)."""
-    return _turns(half, max(256, 1 << (end - 1).bit_length()), device)
-
-
-@lru_cache(maxsize=16)
-def _turns(half: int, length: int, device: torch.device) -> Tensor:
-    """Cosines and sines for positions up to `length`, (2, length, half), from float64 angles."""
-    with torch.inference_mode(False):
-        angles = torch.arange(length, dtype=torch.float64)[:, None] * _frequencies(half)
-        return torch.stack([angles.cos(), angles.sin()]).float().to(device)
-
-
-def exact_turns(half: int, positions: Tensor) -> Tensor:
-    """Cosines and sines at any int64 positions, (2, *positions.shape, half).
-
-    Angles are counted in 2^-64 of a turn: a product that wraps around is the angle, with nothing
-    lost however large the position, so that places always turn by their distance alone.
-    """
-    steps = (_frequencies(half) / math.pi * 2.0**63).long().to(positions.device)
-    angles = (positions[..., None] * steps).double() * (math.pi * 2.0**-63)
-    return torch.stack([angles.cos(), angles.sin()]).float()
-
-
-def _frequencies(half: int) -> Tensor:
-    return ROPE_THETA ** (-torch.arange(half, dtype=torch.float64) / half)
-
-
-class KVCache:
-    """Keys and values of the places seen so far; grows by doubling.
-
-    With `keep`, only the first `sinks` places and some of the last, at least `keep`, stay: now and
-    then these move into new storage, so that memory is bounded and what is held stays in one piece.
-    Copies made by `snapshot` share the storage: a place once written is only overwritten after
-    going back to before it.
-    """
-
-    def __init__(self, batch: int, keep: int | None = None, sinks: int = 0) -> None:
-        self.keys: Tensor | None = None  # (b, h, s, c)
-        self.values: Tensor | None = None
-        self.length = torch.zeros(batch, dtype=torch.int64)  # places seen
-        self.dropped = torch.zeros(batch, dtype=torch.int64)  # of these, after the sinks
-        self._keep, self._sinks = keep, sinks
-
-    def append(self, keys: Tensor, values: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Adds n places to the given rows; gives all that these rows hold, (r, h, s, c)."""
-        n = keys.shape[2]
-        self.reserve(n, rows, keys)
-        assert self.keys is not None and self.values is not None
-        start = (self.length - self.dropped)[rows]
-        longest = int(start.max()) + n
-        self.length[rows] += n
-        if rows.shape[0] == 1:  # views, no copies: the common case of one stream
-            row, first = int(rows[0]), int(start[0])
-            self.keys[row, :, first : first + n] = keys[0]
-            self.values[row, :, first : first + n] = values[0]
-            return self.keys[row : row + 1, :, :longest], self.values[row : row + 1, :, :longest]
-        places = start[:, None] + torch.arange(n)
-        self.keys[rows[:, None], :, places] = rearrange(keys, "r h n c -> r n h c")
-        self.values[rows[:, None], :, places] = rearrange(values, "r h n c -> r n h c")
-        return self.keys[rows, :, :longest], self.values[rows, :, :longest]
-
-    def reserve(self, n: int, rows: Tensor, like: Tensor) -> None:
-        """Makes room for n more places in the given rows.
-
-        Args:
-            n: places to come.
-            rows: (r,).
-            like: (_, h, _, c), of the type and on the device of the keys and values.
-        """
-        self._let_go(n, rows)
-        longest = int((self.length - self.dropped)[rows].max()) + n
-        self.keys = _grown(self.keys, like, self.length.shape[0], longest)
-        self.values = _grown(self.values, like, self.length.shape[0], longest)
-
-    def places(self, rows: Tensor, count: int) -> Tensor:
-        """The places that the first `count` entries of these rows are, (r, count)."""
-        index = torch.arange(count)
-        if self._keep is None:
-            return index.expand(rows.shape[0], -1)
-        return torch.where(index < self._sinks, index, index + self.dropped[rows][:, None])
-
-    def _let_go(self, n: int, rows: Tensor) -> None:
-        """Lets go of places no longer needed if n more would not fit."""
-        if self._keep is None or self.keys is None or self.values is None:
-            return
-        held = self.length - self.dropped
-        kept = self._sinks + self._keep
-        if int(held[rows].max()) + n <= self.keys.shape[2] or int(held[rows].max()) < 2 * kept:
-            return
-        more = (self.length - kept).clamp(min=self.dropped) - self.dropped
-        self.dropped = self.dropped + more
-        index = torch.arange(int((held - more).max())).expand(len(more), -1)
-        index = torch.where(index < self._sinks, index, index + more[:, None])
-        index = index.clamp(max=self.keys.shape[2] - 1).to(self.keys.device)
-        every = torch.arange(len(more), device=index.device)[:, None]
-        size = max(64, 2 * kept, index.shape[1] + n)
-        for name, store in (("keys", self.keys), ("values", self.values)):
-            fresh = store.new_zeros(store.shape[0], store.shape[1], size, store.shape[3])
-            fresh[:, :, : index.shape[1]] = rearrange(store[every, :, index], "b s h c -> b h s c")
-            setattr(self, name, fresh)
-
-    def snapshot(self) -> "KVCache":
-        """Gives a copy at this length that shares the storage."""
-        copy = KVCache(0, self._keep, self._sinks)
-        copy.keys, copy.values = self.keys, self.values
-        copy.length, copy.dropped = self.length.clone(), self.dropped.clone()
-        return copy
-
-
-def _grown(store: Tensor | None, like: Tensor, batch: int, length: int) -> Tensor:
-    if store is not None and store.shape[2] >= length:
-        return store
-    new = like.new_zeros(batch, like.shape[1], max(64, 2 * length), like.shape[3])
-    if store is not None:
-        new[:, :, : store.shape[2]] = store
-    return new
 
 
 class Attention(nn.Module):
@@ -243,17 +100,6 @@ class Attention(nn.Module):
             mask = mask.to(x.dtype).log() if kind == "dilated" else mask
         out = F.scaled_dot_product_attention(q, keys, values, attn_mask=mask)
         return self.to_out(rearrange(out, "r h n c -> r n (h c)"))
-
-
-class Tail:
-    """The last inputs of a convolution, for each row of a batch."""
-
-    def __init__(self, last: Tensor) -> None:
-        self.last = last  # (b, length, d)
-
-    def snapshot(self) -> "Tail":
-        """Gives an independent copy."""
-        return Tail(self.last.clone())
 
 
 class CausalConv(nn.Module):

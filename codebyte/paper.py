@@ -24,9 +24,10 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from codebyte.caches import KVCache
 from codebyte.config import LevelConfig, ModelConfig
 from codebyte.errors import InputError
-from codebyte.layers import KVCache, Stack, norm
+from codebyte.layers import Stack, norm
 
 
 @dataclass

@@ -18,11 +18,12 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from codebyte.caches import KVCache, Tail
 from codebyte.config import LevelConfig, ModelConfig, SamplingParams
 from codebyte.decode import generate
 from codebyte.errors import ConfigError
 from codebyte.hierarchy import ContextState, ContextWiring
-from codebyte.layers import KVCache, Stack, Tail, norm
+from codebyte.layers import Stack, norm
 from codebyte.megabyte import Megabyte
 from codebyte.vocab import EOT
 

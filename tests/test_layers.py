@@ -8,15 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from codebyte import layers
+from codebyte.caches import KVCache
 from codebyte.config import LevelConfig
 from codebyte.layers import (
     Attention,
     CausalConv,
     FeedForward,
-    KVCache,
     Stack,
-    rotate,
 )
+from codebyte.rotary import rotate
 from codebyte.sparse import window_attention
 
 FULL = LevelConfig(dim=32, head_dim=8)

@@ -11,10 +11,10 @@ from conftest import MakeModel
 
 import codebyte
 from codebyte import streaming
+from codebyte.caches import KVCache
 from codebyte.config import PRESETS, LevelConfig, ModelConfig, SamplingParams
 from codebyte.errors import InputError
 from codebyte.inputs import History
-from codebyte.layers import KVCache
 from codebyte.megabyte import Megabyte
 from codebyte.streaming import Stream, bounded, stream_states, stream_surprisal
 
