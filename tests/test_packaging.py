@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import codebyte
+from codebyte.indexer.grammars import GRAMMARS, load_grammar
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("codebyte", "apps", "indexer", "tasks")
@@ -74,8 +75,19 @@ def test_dependencies_are_exactly_what_is_imported() -> None:
             for top in {name.split(".")[0] for name in names} - set(sys.stdlib_module_names):
                 imported.add(_normal(distributions.get(top, [top])[0]))
     # triton comes with the builds of torch for GPUs, and only they need it
-    assert imported - {"codebyte", "triton"} - declared == set()
-    assert declared - imported == set()
+    extras = PROJECT["project"]["optional-dependencies"]
+    on_demand = {
+        _normal(re.split(r"[^\w.-]", entry)[0])
+        for name, listed in extras.items()
+        if name not in ("benchmarks", "dev")
+        for entry in listed
+    }
+    assert imported - {"codebyte", "triton"} - declared - on_demand == set()
+    for grammar in GRAMMARS:
+        load_grammar(grammar)
+    by_name = {_normal(name) for name in sys.modules if re.fullmatch(r"tree_sitter_[a-z_]+", name)}
+    assert declared - imported - by_name == set()
+    assert by_name - declared == set()
 
 
 @pytest.fixture(scope="module")
