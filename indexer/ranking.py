@@ -1,8 +1,8 @@
 """Orders what words and vectors found: fusion, then what is known about code.
 
-Scores of both kinds are brought to 0..1 for each query and mixed with a weight that depends on the
-kind of query; reciprocal ranks lose to that (see docs/search.md). Then rules: a definition of what
-was named comes above its uses, a file named like the question or with several good chunks is
+A cosine counts as so many units of BM25, fewer where a name is asked for: that keeps how sure the
+words are, which reciprocal ranks, and scores brought to 0..1, forget. Then rules: a definition of
+what was named comes above its uses, a file named like the question or with several good chunks is
 lifted, tests, examples and generated code come below the rest, copies are folded into one.
 """
 
@@ -27,9 +27,10 @@ Scores = NDArray[np.float32]
 Found = tuple[NDArray[np.int64], Scores]  # ids and scores, in any order
 
 POOL = 200  # best candidates of each kind that are looked at
-MEANING = {"sentence": 0.4, "symbol": 0.2}  # weight of vectors in the mixture
+NEARNESS = {"sentence": 20.0, "symbol": 5.0}  # what a cosine of 1 is worth in units of BM25
 STOOD_FOR = 1.5  # times the weight of words that stand for those of the query
 _MOST_TIED = 4  # times POOL candidates are looked at where the last of them are equal
+_GOOD = 0.25  # share of the candidates that speak for their files
 _FELT = 0.35  # share of the best score from which a kind of match is named
 
 _EXAMPLE = re.compile(
@@ -144,14 +145,15 @@ def rank(
     if not len(pool):
         return []
     said, stood_for = _of_pool(lexical, pool), STOOD_FOR * _of_pool(related, pool)
-    words = (said + stood_for) / max(float((said + stood_for).max()), 1e-9)
-    near = _from_lowest(dense, pool)
-    weight = MEANING[query.kind] if words.any() and dense is not None else float(not words.any())
-    fused = (1 - weight) * words + weight * near
+    low = float(dense[1].min()) if dense is not None and len(dense[1]) else 0.0
+    near = _of_pool(dense, pool, low) - np.float32(low)
+    words = said + stood_for
+    fused = _to_one(words + NEARNESS[query.kind] * near)
+    # By vectors all code is a little alike: only the best then speak for their files.
+    good = np.maximum(fused - np.quantile(fused, 1 - _GOOD), 0) if near.any() else fused
     about = metadata([int(number) for number in pool])
-    scores = _apply(query, fused, about, rules)
-    said /= max(float(said.max()), 1e-9)
-    meant = np.maximum(near, words - said)
+    scores = _apply(query, fused, good, about, rules)
+    said, meant = _to_one(said), np.maximum(_to_one(near), _to_one(words) - _to_one(said))
 
     def order(place: int) -> tuple[float, str, str, int, int]:
         """Best first, then by place: ids depend on what was indexed when."""
@@ -197,18 +199,23 @@ def _of_pool(found: Found | None, pool: NDArray[np.int64], without: float = 0.0)
     return scores
 
 
-def _from_lowest(found: Found | None, pool: NDArray[np.int64]) -> Scores:
-    """The scores of the pool, brought to 0..1 between the lowest and the highest found."""
-    if found is None or not len(found[0]):
-        return np.zeros(len(pool), np.float32)
-    low, high = float(found[1].min()), float(found[1].max())
-    return (_of_pool(found, pool, low) - np.float32(low)) / np.float32(max(high - low, 1e-9))
+def _to_one(scores: Scores) -> Scores:
+    """Scores brought to a highest one of 1."""
+    return scores / np.float32(max(float(scores.max()), 1e-9))
 
 
 def _apply(
-    query: Query, fused: NDArray[np.float32], about: Sequence[Metadata], rules: Rules
+    query: Query, fused: Scores, good: Scores, about: Sequence[Metadata], rules: Rules
 ) -> NDArray[np.float64]:
-    """The scores after all rules."""
+    """The scores after all rules.
+
+    Args:
+        query: what was asked.
+        fused: the scores before them.
+        good: how much each candidate speaks for its file.
+        about: the candidates.
+        rules: the rules.
+    """
     asked = frozenset(term for word in split_words(query.words) for term in terms_of(word))
     scores = fused.astype(np.float64)
     files: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -217,7 +224,7 @@ def _apply(
         stem, folder = _path_terms(it.path)
         said = rules.stem * _share(stem, asked) + rules.folder * _share(folder, asked)
         scores[i] *= 1 + said
-    sums = {file: float(fused[places].sum()) for file, places in files.items()}
+    sums = {file: float(good[places].sum()) for file, places in files.items()}
     highest = max(sums.values()) or 1.0
     for file, places in files.items():
         order = sorted(places, key=lambda i: -scores[i])
@@ -232,7 +239,7 @@ def _apply(
 
 @lru_cache(1 << 16)
 def _traits(path: str) -> tuple[bool, bool, bool, bool]:
-    """Whether a path is of a test, an example, made or foreign code, a file that passes names on."""
+    """Whether a path is of a test, an example, made or foreign code, or only passes names on."""
     return (
         is_test(path),
         bool(_EXAMPLE.search(path) or _LEGACY.search(path)),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from codebyte.indexer.query import parse_query
-from codebyte.indexer.ranking import MEANING, Found, Ranked, Rules, rank
+from codebyte.indexer.ranking import NEARNESS, Found, Ranked, Rules, rank
 
 PLAIN = Rules(
     definition=0.0, mention=0.0, stem=0.0, folder=0.0, coherence=0.0, again=1.0, fold=False
@@ -36,13 +36,13 @@ def order(results: list[Ranked]) -> list[int]:
     return [it.id for it in results]
 
 
-def test_the_mixture_is_of_scores_scaled_to_one() -> None:
-    pieces = about(*[Piece(path=f"{i}.py") for i in range(3)])
-    results = rank(
-        parse_query("some words"), found(4, 2, 0), found(0.1, 0.5, 0.3), pieces, rules=PLAIN
-    )
-    weight = MEANING["sentence"]
-    expected = {0: (1 - weight) * 1 + 0, 1: (1 - weight) * 0.5 + weight * 1, 2: weight * 0.5}
+@pytest.mark.parametrize("text", ["some words", "Name"])
+def test_a_cosine_counts_as_so_many_units_of_words(text: str) -> None:
+    pieces, query = about(*[Piece(path=f"{i}.py") for i in range(3)]), parse_query(text)
+    results = rank(query, found(4, 2, 0), found(0.1, 0.5, 0.3), pieces, rules=PLAIN)
+    worth = NEARNESS[query.kind]
+    sums = {0: 4.0, 1: 2 + 0.4 * worth, 2: 0.2 * worth}
+    expected = {i: score / max(sums.values()) for i, score in sums.items()}
     assert {it.id: it.score for it in results} == pytest.approx(expected, abs=1e-6)
     assert order(results) == sorted(expected, key=lambda i: -expected[i])
 
