@@ -38,15 +38,15 @@ def split_words(text: str) -> list[str]:
 
 
 def grep(queries: Sequence[str], texts: Sequence[str]) -> Scores:
-    """How many of a query's words a text contains, (q, n)."""
-    having: dict[str, list[int]] = defaultdict(list)
-    for i, text in enumerate(texts):
-        for word in set(words(text)):
-            having[word].append(i)
+    """How many of a query's words, of three letters or more, a text contains anywhere, (q, n)."""
+    lowered = [text.lower() for text in texts]
+    found: dict[str, NDArray[np.float32]] = {}
     scores = np.zeros((len(queries), len(texts)), np.float32)
     for row, query in zip(scores, queries, strict=True):
-        for word in set(words(query)):
-            row[having.get(word, [])] += 1
+        for word in {word for word in words(query) if len(word) > 2}:
+            if word not in found:
+                found[word] = np.fromiter((word in text for text in lowered), np.float32)
+            row += found[word]
     return scores
 
 
