@@ -132,6 +132,14 @@ def web(
             help="What every request must carry; needed for any HOST but this machine.",
         ),
     ] = None,
+    index: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="CODEBYTE_INDEX",
+            metavar="FOLDER",
+            help="The page's index; in one's own data folder if not given.",
+        ),
+    ] = None,
     checkpoint: Checkpoint = None,
     as_json: Json = False,
 ) -> None:
@@ -148,7 +156,7 @@ def web(
             typer.echo(f"codebyte is at {address}", err=True)
 
     typer.echo("loading the model", err=True)
-    serve(checkpoint=checkpoint, host=host, port=port, token=token, ready=ready)
+    serve(checkpoint=checkpoint, host=host, port=port, token=token, index=index, ready=ready)
 
 
 app.command()(score)

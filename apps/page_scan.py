@@ -81,7 +81,11 @@ def scan_tab(library: Library, session: Session, reports: Reports) -> None:
     """Lays out the tab."""
     with gr.Row(elem_classes="cb-controls"):
         place = gr.Dropdown(
-            [*library.names(), UPLOADED], label="What to scan", scale=3, min_width=200
+            [*library.names(), UPLOADED],
+            label="What to scan",
+            scale=3,
+            min_width=200,
+            elem_id="cb-place",
         )
         base = gr.Textbox(
             label="Only lines changed since (optional)",
@@ -217,7 +221,10 @@ def unpack(upload: Path, folder: Path) -> Path:
 
 
 def _said(result: "ScanResult") -> str:
-    parts = [f"{len(result.files):,} files, {result.scored_bytes / 1000:,.0f} KB scored"]
+    count = len(result.files)
+    parts = [
+        f"{count:,} file{'' if count == 1 else 's'}, {result.scored_bytes / 1000:,.1f} KB scored"
+    ]
     if result.from_cache:
         parts.append(f"{result.from_cache:,} as scanned before")
     if result.skipped:
@@ -237,7 +244,7 @@ def _ranked(result: "ScanResult") -> Any:
             "suspicion": [file.report.suspicion for file in files],
         }
     )
-    return gr.update(value=table, visible=bool(files))
+    return gr.update(value=table, visible=len(files) > 1)
 
 
 def _framed(name: str) -> str:

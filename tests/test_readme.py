@@ -17,9 +17,10 @@ PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, make_repo: object) -> Path:
-    """A folder with what the README assumes: `example.py`, a repository, and train_code.py."""
+    """A folder with what the README assumes: two files, a repository, and train_code.py."""
     folder = tmp_path_factory.mktemp("readme")
-    (folder / "example.py").write_text((ROOT / "docs" / "example.py").read_text())
+    for name in ("example.py", "cart.py"):
+        shutil.copy(ROOT / "docs" / name, folder)
     make_repo(  # type: ignore[operator]
         folder / "my-project",
         {f"module{i}.py": (ROOT / "docs" / "example.py").read_bytes() * i for i in range(1, 5)},
