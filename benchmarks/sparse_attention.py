@@ -3,7 +3,8 @@
 One head of width 32 (the growth does not depend on it), windows of 64 places, stride 8, dilations
 1, 4, 16, one row of 4,096 to 1,048,576 patches; each in a process of its own, whose peak memory
 above what it held before is counted. Times are the best of several passes, since others can only
-slow a pass down. Full attention goes as far as --longest-full; it grows with the square.
+slow a pass down. Freed memory is kept, as in training: otherwise the C library maps and clears what
+is larger than 32 MB anew each time, which is from some length on half of the time. Full attention goes as far as --longest-full; it grows with the square.
 
 The bar: from 65,536 patches on, doubling the length multiplies time and memory by at most 2.2.
 """
@@ -20,6 +21,7 @@ from report import Check, Report, parser, range_of
 
 from codebyte.config import LevelConfig
 from codebyte.layers import Attention
+from codebyte.memory import keep_freed_memory
 
 BAR = 2.2
 PATTERNS: dict[str, dict[str, Any]] = {
@@ -74,6 +76,7 @@ def ask(name: str, length: int, passes: int) -> dict[str, float]:
 
 def measure(name: str, length: int, passes: int) -> dict[str, float]:
     """Seconds of a pass and bytes at its peak."""
+    keep_freed_memory()
     torch.manual_seed(1)
     attention = Attention(LevelConfig(dim=32, head_dim=32, window=64, **PATTERNS[name]))
     torch.nn.init.normal_(attention.to_out.weight)

@@ -109,13 +109,14 @@ class Verifier:
         self._tried: Tried | None = None
         if isinstance(model.wiring, ContextWiring) and isinstance(state, ContextState):
             self._tried = model.wiring.try_(ids, state)
+        self.logits: NDArray[np.float32]  # (n, v), after each
         if self._tried is not None:
-            self.logits = self._tried.logits  # (n, v), after each
+            self.logits = self._tried.logits
             return
         self._base = state.snapshot()
         logits = model.step(torch.tensor([self._ids]), state)
         self._whole = dict(vars(state))
-        self.logits: NDArray[np.float32] = logits[0].float().cpu().numpy()
+        self.logits = logits[0].float().cpu().numpy()
 
     def accept(self, count: int) -> None:
         """Lets the first `count` ids stay in the state; again only with a larger number."""

@@ -66,7 +66,8 @@ class _PatchAttention(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         from codebyte import triton_kernels
 
-        return triton_kernels.attend_backward(*ctx.saved_tensors, grad.contiguous())
+        q, k, v = ctx.saved_tensors
+        return triton_kernels.attend_backward(q, k, v, grad.contiguous())
 
 
 class _HashedRows(torch.autograd.Function):

@@ -243,7 +243,7 @@ def set_recompute(module: nn.Module, on: bool) -> None:
     """
     for part in module.modules():
         if hasattr(part, "recompute"):
-            part.recompute = on
+            part.__dict__["recompute"] = on
 
 
 def in_pieces(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ class Megabyte(nn.Module, HubMixin):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.wiring: ContextWiring | PaperWiring | LucidrainsWiring
         self.wiring = _WIRINGS[config.wiring](config)
         self.apply(_initialise)
 

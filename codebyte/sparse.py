@@ -141,11 +141,11 @@ def attend(
     if pattern.kind == "dilated":
         out = dilated_attention(q, k, v, window, pattern.rates, first, dropout)
     elif pattern.kind == "strided":
-        apart = [
+        q, k, v = (
             rearrange(F.pad(t, (0, 0, 0, -s % step)), "b h (m r) c -> (b r) h m c", r=step)
             for t in (q, k, v)
-        ]
-        out = window_attention(*apart, window, dropout=dropout)
+        )
+        out = window_attention(q, k, v, window, dropout=dropout)
         out = rearrange(out, "(b r) h m c -> b h (m r) c", r=step)
     else:
         out = window_attention(q, k, v, window, pattern.sinks, dropout=dropout)
@@ -188,8 +188,8 @@ def window_attention(
     own = torch.arange(w, device=q.device)[:, None] + w
     other = torch.arange(-sinks, 2 * w, device=q.device)
     seen = (other < 0) | ((other <= own) & (other > own - w))  # (w, sinks + 2w)
-    flat = [rearrange(t, "b m h w c -> (b m) h w c") for t in (blocks[0][:, 1:], *pairs)]
-    rest = F.scaled_dot_product_attention(*flat, attn_mask=seen, dropout_p=dropout)
+    q, k, v = (rearrange(t, "b m h w c -> (b m) h w c") for t in (blocks[0][:, 1:], *pairs))
+    rest = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropout)
     rest = rearrange(rest, "(b m) h w c -> b h (m w) c", b=b)
     return torch.cat([start, rest[:, :, : n - head]], dim=2)
 

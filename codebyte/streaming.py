@@ -73,11 +73,12 @@ def stream_states(
         raise InputError("patch states can be streamed from wiring 'context' of two levels or more")
     reader = _Reader(model, _patches)
     for chunk in chunks:
-        places, states = [np.empty(0, np.int64)], [np.empty((0, model.config.levels[1].dim))]
+        places = [np.empty(0, np.int64)]
+        states = [np.empty((0, model.config.levels[1].dim), np.float32)]
         for start, (ended, found) in reader.feed(chunk):
             places.append(start + ended)
             states.append(found)
-        yield np.concatenate(places), np.concatenate(states).astype(np.float32)
+        yield np.concatenate(places), np.concatenate(states)
 
 
 class Stream:
