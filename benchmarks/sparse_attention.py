@@ -4,7 +4,8 @@ One head of width 32 (the growth does not depend on it), windows of 64 places, s
 1, 4, 16, one row of 4,096 to 1,048,576 patches; each in a process of its own, whose peak memory
 above what it held before is counted. Times are the best of several passes, since others can only
 slow a pass down. Freed memory is kept, as in training: otherwise the C library maps and clears what
-is larger than 32 MB anew each time, which is from some length on half of the time. Full attention goes as far as --longest-full; it grows with the square.
+is larger than 32 MB anew each time, which from some length on is half of the time. Full attention
+goes as far as --longest-full; it grows with the square.
 
 The bar: from 65,536 patches on, doubling the length multiplies time and memory by at most 2.2.
 """

@@ -23,6 +23,7 @@ from codebyte.paper import PaperState, PaperWiring
 from codebyte.vocab import PAD
 
 State = ContextState | PaperState | LucidrainsState
+_WIRINGS: dict[str, type[ContextWiring] | type[PaperWiring] | type[LucidrainsWiring]]
 _WIRINGS = {"context": ContextWiring, "paper": PaperWiring, "lucidrains": LucidrainsWiring}
 
 
