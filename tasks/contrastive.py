@@ -36,11 +36,11 @@ class FitConfig:
     dim: int = 256
     vocabulary: int = 20_000  # words and stems with rows of their own, at most
     buckets: int = 6144  # rows that n-grams share
-    steps: int = 2500
+    steps: int = 2000
     batch: int = 1024
     repositories: int = 2  # of a batch
     temperature: float = 0.07
-    rate: float = 6e-3
+    rate: float = 1.2e-2
     warmup: int = 50  # steps
     steady: float = 0.3  # share of the steps before the rate falls, to 2 % of it
     seed: int = 0

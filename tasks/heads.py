@@ -1,13 +1,13 @@
 """The search head: what turns bags of words into vectors that lie near where meaning is near.
 
 A word's vector is the sum of its features' rows (codebyte/tasks/bag.py). A field of a chunk is the
-sum of its words, each weighted for that field, over the length of the weights, turned by the
-field's matrix; a chunk is the sum of its fields; a query is one field. All is learned, from pairs
-of documentation and code (codebyte/tasks/contrastive.py).
+sum of its words, each weighted for that field, over the length of the weights; a chunk is the sum
+of its fields, weighted too; a query is one field. All is learned, from pairs of documentation and
+code (codebyte/tasks/contrastive.py).
 
-    head.safetensors   rows, word_weights, turns, field_weights; "vocabulary", the words in order
-                       as bytes, a newline after each; how many buckets there are is what is left
-                       of the rows. Matrices may be int8 by rows (codebyte/quantize.py).
+    head.safetensors   rows, word_weights, field_weights; "vocabulary", the words in order as
+                       bytes, a newline after each; how many buckets there are is what is left of
+                       the rows, which may be int8 with a scale each (codebyte/quantize.py).
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from codebyte.tasks.bag import features
 from codebyte.tasks.ragged import SHIFT, WORD, Ragged, Whole
 
 HEAD_NAME = "search_head.safetensors"
-FORMAT = "codebyte search head 1"
+FORMAT = "codebyte search head 2"
 FIELDS = ("query", "symbol", "signature", "body")
 
 _LARGEST = 1 << 28  # bytes of a tensor in a file that is believed
@@ -90,7 +90,6 @@ class SearchHead(nn.Module):
         self.rows = nn.Parameter(torch.randn(words + buckets, dim) / 2)
         # In logarithms, for each field; the last row is for words outside of the vocabulary.
         self.word_weights = nn.Parameter(torch.zeros(words + 1, len(FIELDS)))
-        self.turns = nn.Parameter(torch.eye(dim).repeat(len(FIELDS), 1, 1))
         self.field_weights = nn.Parameter(torch.tensor([1.0, 1.0, 0.5, 1.0]))
 
     def featured(self, words: Iterable[bytes]) -> Featured:
@@ -147,7 +146,7 @@ class SearchHead(nn.Module):
         texts = torch.arange(len(summed)).repeat_interleave(bags.offsets.diff())
         lengths = torch.zeros(len(summed)).index_add(0, texts, shares.square())
         pooled = summed / (lengths[:, None] + 1e-6).sqrt()
-        return self.field_weights[place] * (pooled @ self.turns[place])
+        return self.field_weights[place] * pooled
 
     def fingerprint(self) -> str:
         """A few letters that differ when any number or word does."""
@@ -205,7 +204,7 @@ def load_head(path: str | os.PathLike[str] | None = None) -> SearchHead:
 
 
 def _built(file: safe_open) -> SearchHead:
-    names = {"vocabulary", "rows", "word_weights", "turns", "field_weights"}
+    names = {"vocabulary", "rows", "word_weights", "field_weights"}
     if missing := names - set(file.keys()):
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     words = bytes(file.get_tensor("vocabulary").numpy()).split(b"\n")[:-1]

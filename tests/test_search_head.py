@@ -46,7 +46,7 @@ def by_hand(head, named):
             summed += share * vector
             squares += share**2
         pooled = summed / np.sqrt(squares + 1e-6)
-        total += head.field_weights[place].item() * (pooled @ head.turns[place].numpy())
+        total += head.field_weights[place].item() * pooled
     return total / max(np.linalg.norm(total), 1e-12)
 
 
@@ -144,8 +144,8 @@ def test_the_fingerprint_tells_heads_apart(head):
     [
         (lambda data: data[:-100], "cannot be read"),
         (lambda data: b"", "cannot be read"),
-        (lambda data: data.replace(b"search head 1", b"search head 9"), "of this version"),
-        (lambda data: data.replace(b'"turns"', b'"turnt"'), "lacks turns"),
+        (lambda data: data.replace(b"search head 2", b"search head 9"), "of this version"),
+        (lambda data: data.replace(b'"field_weights"', b'"field_wieghts"'), "lacks field_weights"),
         (lambda data: data.replace(b"start\nself", b"start\nstar\n"[:10]), ""),
     ],
 )
