@@ -100,7 +100,7 @@ class Rules:
     @classmethod
     def of_documents(cls) -> "Rules":
         """For pieces of code that each stand for themselves, whatever their path."""
-        separate = cls(stem=0.15, folder=0.1, coherence=0.0, again=1.0, fold=False)
+        separate = cls(mention=0.1, stem=0.0, folder=0.0, coherence=0.0, again=1.0, fold=False)
         return separate.without_paths()
 
 
