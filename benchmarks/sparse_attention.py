@@ -1,11 +1,12 @@
 """Time and memory of one layer of attention, forward and backward, by length and pattern.
 
 One head of width 32 (the growth does not depend on it), windows of 64 places, stride 8, dilations
-1, 4, 16, one row of 4,096 to 1,048,576 patches; each in a process of its own, whose peak memory
-above what it held before is counted. Times are the best of several passes, since others can only
-slow a pass down. Freed memory is kept, as in training: otherwise the C library maps and clears what
-is larger than 32 MB anew each time, which from some length on is half of the time. Full attention
-goes as far as --longest-full; it grows with the square.
+1, 4, 16, one row of 4,096 to 1,048,576 patches, each measured in processes of its own. Times are
+the best of several passes, since others can only slow a pass down; freed memory is kept meanwhile,
+as in training: otherwise the C library maps and clears what is larger than 32 MB anew each time,
+which from some length on is half of the time. Memory is the peak of one pass, above what was held
+before, in a process that gives back what is freed. Full attention goes as far as --longest-full;
+it grows with the square.
 
 The bar: from 65,536 patches on, doubling the length multiplies time and memory by at most 2.2.
 """
@@ -68,16 +69,20 @@ def main() -> None:
 
 
 def ask(name: str, length: int, passes: int) -> dict[str, float]:
-    """Measures in a fresh process."""
-    request = json.dumps({"name": name, "length": length, "passes": passes})
-    command = [sys.executable, __file__, "--worker", request]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    """Measures time and memory, each in a fresh process."""
+    found = []
+    for keep in (True, False):
+        request = {"name": name, "length": length, "passes": passes if keep else 1, "keep": keep}
+        command = [sys.executable, __file__, "--worker", json.dumps(request)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found.append(json.loads(done.stdout.splitlines()[-1]))
+    return {"seconds": found[0]["seconds"], "bytes": found[1]["bytes"]}
 
 
-def measure(name: str, length: int, passes: int) -> dict[str, float]:
+def measure(name: str, length: int, passes: int, keep: bool) -> dict[str, float]:
     """Seconds of a pass and bytes at its peak."""
-    keep_freed_memory()
+    if keep:
+        keep_freed_memory()
     torch.manual_seed(1)
     attention = Attention(LevelConfig(dim=32, head_dim=32, window=64, **PATTERNS[name]))
     torch.nn.init.normal_(attention.to_out.weight)
