@@ -48,7 +48,7 @@ def main() -> None:
     args = options.parse_args()
     report = Report("search", quick=args.quick, packages=("faiss-cpu", "sentence-transformers"))
     try:
-        embedder = Embedder(load_ours(args.checkpoint))
+        embedder = Embedder(load_ours(args.checkpoint)[0])
         found: dict[str, Places] = {}
         for name, folder, commit in _repositories(args.repos, args.list, args.split):
             if args.quick and len(found) == 2:

@@ -36,7 +36,7 @@ def terms(text: str | bytes) -> list[str]:
 
 def question_terms(text: str) -> list[str]:
     """The terms of a question, each once; of words that say nothing of code their mark, "~how"."""
-    found = []
+    found: list[str] = []
     for word in split_words(text):
         some = terms_of(word)
         lowered = word.lower()
@@ -68,7 +68,7 @@ def terms_of(word: str) -> tuple[str, ...]:
     """The terms of one word."""
     if len(word) > MAX_WORD:
         return ()
-    found = []
+    found: list[str] = []
     pieces = parts(word)
     for piece in pieces:
         found.extend(_terms_of_part(piece.lower()))

@@ -101,7 +101,7 @@ def test_a_file_named_like_the_question_is_lifted(rule: str, value: float, path:
     pieces = about(Piece(path="src/other.py"), Piece(path=path))
     query = parse_query("streaming json reader")
     assert order(rank(query, found(5, 4), None, pieces, rules=PLAIN)) == [0, 1]
-    lifted = replace(PLAIN, **{rule: value})
+    lifted = replace(PLAIN, **{rule: value})  # type: ignore[arg-type]
     assert order(rank(query, found(5, 4), None, pieces, rules=lifted)) == [1, 0]
 
 
@@ -122,7 +122,7 @@ def test_what_is_rarely_meant_comes_below_until_the_rule_is_off(
 ) -> None:
     pieces = about(Piece(path=path, kind=kind), Piece(path="src/a.py"))
     query, lexical = parse_query("some words"), found(5, 4)
-    only = replace(PLAIN, **{rule: 0.5})
+    only = replace(PLAIN, **{rule: 0.5})  # type: ignore[arg-type]
     assert order(rank(query, lexical, None, pieces, rules=only)) == [1, 0]
     assert order(rank(query, lexical, None, pieces, rules=only.without_paths())) == [0, 1]
 
