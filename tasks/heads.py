@@ -87,7 +87,7 @@ class SearchHead(nn.Module):
         self.vocabulary = {text: row for row, text in enumerate(vocabulary)}
         self.buckets, self.dim = buckets, dim
         words = len(self.vocabulary)
-        self.rows = nn.Parameter(torch.randn(words + buckets, dim) / 2)
+        self.rows = nn.Parameter(nn.init.normal_(torch.empty(words + buckets, dim), std=0.5))
         # In logarithms, for each field; the last row is for words outside of the vocabulary.
         self.word_weights = nn.Parameter(torch.zeros(words + 1, len(FIELDS)))
         self.field_weights = nn.Parameter(torch.tensor([1.0, 1.0, 0.5, 1.0]))

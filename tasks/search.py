@@ -5,16 +5,19 @@ A chunk costs about as much as counting its words: their vectors are worked out 
 
 from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from codebyte.megabyte import Megabyte
 from codebyte.tasks.bag import fields, parts, word
 from codebyte.tasks.heads import FIELDS, Bags, SearchHead, load_head
 from codebyte.tasks.ragged import Ragged
+
+if TYPE_CHECKING:
+    from codebyte.megabyte import Megabyte
 
 MAX_TEXT = 4096  # bytes of a query that are read
 
@@ -25,8 +28,12 @@ _REMEMBERED = 1 << 16  # words
 class Embedder:
     """Gives unit rows for queries and for code; their products are cosines."""
 
-    def __init__(self, model: Megabyte, head: SearchHead | None = None) -> None:
+    def __init__(self, model: "Megabyte | None" = None, head: SearchHead | None = None) -> None:
         """Takes the packaged head where none is given.
+
+        Args:
+            model: not asked: its states would cost fifty times as much (docs/search-head.md).
+            head: from `codebyte.tasks.heads.load_head`.
 
         Raises:
             CheckpointError: the packaged head is missing or cannot be used.
