@@ -19,12 +19,12 @@ from codebyte.errors import StaleIndexError
 faiss: Any = typed_faiss  # its types lack much of what there is
 
 EXACT_ROWS = 50_000
-PROBES = 48  # lists of the inverted file that a search reads
+PROBES = 128  # lists of the inverted file that a search reads
 CANDIDATES = (
     2,
     100,
 )  # how many times as many as wanted are compared exactly, and how many at least
-_TRAINED_ON = 64  # vectors for each list
+_TRAINED_ON = 40  # vectors for each list
 _UNSAVED = 0.02  # share of rows that the saved file may lack
 _BLOCK = 1 << 16  # rows
 
