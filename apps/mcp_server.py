@@ -97,8 +97,7 @@ class Tools:
 
     def scan(self, path: str, k: int) -> list[dict[str, Any]]:
         """The most suspicious findings in a file or a folder."""
-        from codebyte.tasks.bugs import scan_file
-        from codebyte.tasks.scanning import scan
+        from codebyte.tasks.bugs import scan, scan_file
 
         place = self.inside(path)
         with self._lock:

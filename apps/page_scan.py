@@ -77,8 +77,15 @@ class Reports:
             return Response(found, media_type=_TYPES[kind], headers=headers)
 
 
-def scan_tab(library: Library, session: Session, reports: Reports) -> None:
+def scan_tab(tab: gr.Tab, library: Library, session: Session, reports: Reports) -> None:
     """Lays out the tab."""
+
+    def places(chosen: str | None, upload: str | None) -> Any:
+        names = library.names()
+        kept = chosen in names or (chosen == UPLOADED and upload is not None)
+        value = chosen if kept else [*names, UPLOADED][0]
+        return gr.update(choices=[*names, UPLOADED], value=value)
+
     with gr.Row(elem_classes="cb-controls"):
         place = gr.Dropdown(
             [*library.names(), UPLOADED],
@@ -140,7 +147,7 @@ def scan_tab(library: Library, session: Session, reports: Reports) -> None:
         **(QUIET | {"concurrency_limit": 1, "concurrency_id": "scan"}),
     )
     stop.click(stopping.set, None, None, **QUIET)
-    place.focus(lambda: gr.update(choices=[*library.names(), UPLOADED]), None, place, **QUIET)
+    tab.select(places, [place, upload], place, **QUIET)
     upload.upload(lambda: UPLOADED, None, place, **QUIET)
 
 

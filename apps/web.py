@@ -119,8 +119,8 @@ def build(session: Session, library: Library, reports: Reports) -> gr.Blocks:
                 )
             with gr.Tab("Search"):
                 search_tab(library)
-            with gr.Tab("Scan"):
-                scan_tab(library, session, reports)
+            with gr.Tab("Scan") as scan:
+                scan_tab(scan, library, session, reports)
             with gr.Tab("Repositories"):
                 repositories_tab(library, session)
             with gr.Tab("Score"):

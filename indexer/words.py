@@ -92,4 +92,6 @@ def _terms_of_part(part: str) -> tuple[str, ...]:
         return tuple(part[i : i + 2] for i in range(max(1, len(part) - 1)))
     letters = part.rstrip("0123456789")
     main = _stem(ABBREVIATIONS.get(letters, letters))
-    return (main,) if letters == part else (main, part)
+    if letters == part:
+        return (main,)
+    return (part,) if letters in STOP_WORDS else (main, part)

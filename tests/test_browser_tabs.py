@@ -124,6 +124,7 @@ def test_more_like_a_result_is_found(page: "playwright.Page") -> None:
 
 def test_a_scan_of_the_repository_ends_in_a_report_with_exports(page: "playwright.Page") -> None:
     tab(page, "Scan")
+    page.wait_for_function("document.querySelector('#cb-place input').value === 'greeter'")
     page.get_by_role("button", name="Scan", exact=True).click()
     page.wait_for_selector("iframe.cb-report")
     inside = page.frame_locator("iframe.cb-report")
