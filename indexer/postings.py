@@ -36,7 +36,7 @@ class Segment:
 
     def range_of(self, term: int) -> slice:
         """Where a term's postings lie."""
-        place = int(np.searchsorted(self.terms, term))
+        place = int(np.searchsorted(self.terms, np.int32(term)))  # of one type: else all are copied
         if place == len(self.terms) or self.terms[place] != term:
             return slice(0, 0)
         return slice(int(self.starts[place]), int(self.starts[place + 1]))

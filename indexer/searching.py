@@ -1,7 +1,7 @@
 """Asks words and vectors together, over one moment of an index."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -15,11 +15,12 @@ from codebyte.indexer.exact import matching_texts
 from codebyte.indexer.lexical import LexicalIndex, Statistics
 from codebyte.indexer.query import Query
 from codebyte.indexer.ranking import Found, Mode, Ranked, Rules, rank
-from codebyte.indexer.store import Store
+from codebyte.indexer.store import Entry, Store
 from codebyte.indexer.vectors import MakeNearest, Nearest, VectorFile, VectorSearch
 
 OpenVectors = Callable[[str, int], VectorFile]
 
+MOST_ENTRIES = 1 << 17  # documents that are remembered, each of about 500 bytes
 DENSE_CANDIDATES = 500  # of each kind, where not everything is compared
 
 
@@ -73,6 +74,7 @@ class Snapshot:
     catalog: Catalog
     vectors: VectorFile | None = None
     nearest: Nearest | None = None
+    entries: dict[int, Entry] = field(default_factory=dict)  # those looked at so far
 
 
 def read_snapshot(
@@ -155,7 +157,11 @@ def find(
     found = candidates(
         store, snapshot, query, mode=mode, vector=vector, revision=revision, without=without
     )
-    ranked = rank(query, found.lexical, found.dense, store.entries, k, mode, rules, found.related)
+
+    def about(documents: Sequence[int]) -> list[Entry]:
+        return _entries(store, snapshot, documents)
+
+    ranked = rank(query, found.lexical, found.dense, about, k, mode, rules, found.related)
     return hits_of(store, ranked)
 
 
@@ -253,6 +259,16 @@ def check_model(embedder: Embedder, store: Store) -> None:
             f"the index has vectors of model {model}, not of {embedder.model_id}: run "
             "`codebyte index --reembed`, or search with `--mode lexical`"
         )
+
+
+def _entries(store: Store, snapshot: Snapshot, documents: Sequence[int]) -> list[Entry]:
+    """Documents by id; those that one query looked at are at hand for the next."""
+    held = snapshot.entries
+    if len(held) > MOST_ENTRIES:
+        held.clear()
+    unknown = [number for number in documents if number not in held]
+    held.update((entry.id, entry) for entry in store.entries(unknown))
+    return [held[number] for number in documents]
 
 
 def _all_that_passes(catalog: Catalog, mask: Mask, found: Found) -> Found:
