@@ -19,7 +19,7 @@ from texts import library_code
 from codebyte.config import PRESETS
 from codebyte.layers import set_recompute
 from codebyte.megabyte import Megabyte
-from codebyte.memory import keep_freed_memory
+from codebyte.memory import give_back_freed_memory
 
 LENGTHS = (62_500, 250_000, 1_000_000)
 
@@ -61,7 +61,7 @@ def main() -> None:
 
 def measure(length: int, recompute: bool) -> dict[str, float]:
     """Seconds of this process for a step, bytes at its peak, bits per byte before it."""
-    keep_freed_memory()  # as `codebyte train` does
+    give_back_freed_memory()
     torch.manual_seed(1)
     model = Megabyte(PRESETS["stream"]).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)

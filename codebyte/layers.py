@@ -185,16 +185,19 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, n, d) -> (b, n, d)."""
-        x = x + self.mix(norm(x))
-        return self._fed(x)
+        return self._fed(self._mixed(x))
 
     def _fed(self, x: Tensor) -> Tensor:
         return x + self.feed_forward(norm(x))
 
     def thrifty(self, x: Tensor) -> Tensor:
         """As forward, keeping no more than the input for the backward pass, but twice the work."""
-        mixed = checkpoint(lambda x: x + self.mix(norm(x)), x, use_reentrant=False)
-        return in_pieces(self._fed, mixed)
+        if isinstance(self.mix, CausalConv):
+            return in_pieces(self._fed, in_pieces(self._mixed, x, reach=self.mix.reach))
+        return in_pieces(self._fed, checkpoint(self._mixed, x, use_reentrant=False))
+
+    def _mixed(self, x: Tensor) -> Tensor:
+        return x + self.mix(norm(x))
 
     def init_cache(self, batch: int) -> KVCache | Tail:
         """Gives the cache of an empty sequence."""
@@ -246,13 +249,17 @@ def set_recompute(module: nn.Module, on: bool) -> None:
             part.__dict__["recompute"] = on
 
 
-def in_pieces(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+def in_pieces(function: Callable[..., Tensor], *inputs: Tensor, reach: int = 0) -> Tensor:
     """What a function of places gives, computed piece by piece, forward and again backward.
 
     Args:
-        function: of tensors (b, n, ...), each place by itself.
+        function: of tensors (b, n, ...), that gives as many places.
         inputs: (b, n, ...).
+        reach: how many places before its own the function looks at.
     """
-    pieces = zip(*(x.split(PIECE, dim=1) for x in inputs), strict=True)
-    out = [checkpoint(function, *piece, use_reentrant=False) for piece in pieces]
+    out = []
+    for start in range(0, inputs[0].shape[1], PIECE):
+        first = max(0, start - reach)
+        piece = [x[:, first : start + PIECE] for x in inputs]
+        out.append(checkpoint(function, *piece, use_reentrant=False)[:, start - first :])
     return out[0] if len(out) == 1 else torch.cat(out, dim=1)
