@@ -101,7 +101,7 @@ def _watched(
             said = newer
         if said is None:
             break
-        yield said, gr.skip(), gr.skip()  # type: ignore[misc]
+        yield said, gr.skip(), gr.skip()
     thread.join()
     yield shown(
         result[0] if result else note("It failed; the log of the server says why.", failed=True)

@@ -22,7 +22,7 @@ from codebyte.apps.session import Session
 from codebyte.errors import CodebyteError, InputError
 
 if TYPE_CHECKING:
-    from codebyte.tasks.scanning import ScanResult
+    from codebyte.tasks.scan_results import ScanResult
 
 MOST_REPORTS = 8  # kept, the oldest goes first
 DRAWN_BYTES = 256 << 10  # of source whose bytes are drawn
@@ -133,7 +133,7 @@ def scan_tab(tab: gr.Tab, library: Library, session: Session, reports: Reports) 
 
         threading.Thread(target=run, daemon=True).start()
         while (said := told.get()) is not None:
-            yield said, gr.skip(), gr.skip()  # type: ignore[misc]
+            yield said, gr.skip(), gr.skip()
         result = done[0] if done else InputError("the scan failed; the server's log says why")
         if isinstance(result, CodebyteError):
             yield note(str(result), failed=True), gr.update(visible=False), ""

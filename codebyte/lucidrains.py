@@ -116,7 +116,9 @@ class LucidrainsWiring(nn.Module):
         if i:
             x = rearrange(x, "b (k p) d -> (b k) p d", p=self.sizes[i])
         if "learned" in self.config.positions:
-            x = x + self.pos_embs[i].weight[: x.shape[1]]
+            places = self.pos_embs[i]
+            assert isinstance(places, nn.Embedding)
+            x = x + places.weight[: x.shape[1]]
         x = torch.cat([start.expand(x.shape[0], 1, -1), x], dim=1)
         return x if given is None else x + F.pad(given, (0, 0, 1, 0))
 
@@ -198,13 +200,15 @@ class _Transformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         angles = None if self.rotary_emb is None else self.rotary_emb(x.shape[1])
         for layer in self.layers:
-            attention, feed_forward = layer  # type: ignore[misc]
-            x = attention(_shifted(x), angles) + x
-            x = feed_forward(_shifted(x)) + x
+            assert isinstance(layer, nn.ModuleList)
+            x = layer[0](_shifted(x), angles) + x
+            x = layer[1](_shifted(x)) + x
         return self.norm(x)
 
 
 class _Rotary(nn.Module):
+    inv_freq: Tensor
+
     def __init__(self, head_dim: int) -> None:
         super().__init__()
         exponents = torch.arange(0, head_dim, 2).float() / head_dim

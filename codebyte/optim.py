@@ -99,7 +99,7 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.
             "lr": config.other_rate,
         },
     ]
-    matrix_group = {
+    matrix_group: dict[str, Any] = {
         "params": [p for p in parameters if p in matrices],
         "lr": config.matrix_rate,
         "weight_decay": config.weight_decay,

@@ -144,7 +144,7 @@ class Autoencoder(nn.Module):
         self.decoder = Stack(config, config.layers)
         self.head = nn.Linear(config.dim, vocab_size, bias=False)
         for block in [*self.encoder.blocks, *self.decoder.blocks]:
-            nn.init.zeros_(block.feed_forward.down.weight)  # type: ignore[union-attr, arg-type]
+            nn.init.zeros_(block.feed_forward.down.weight)
 
     def encode(self, ids: Tensor) -> Tensor:
         """(b, k p) ids -> (b, k, z) codes, each from -1 to 1."""
