@@ -7,6 +7,7 @@ new connection for every request. At most so many are kept, the one unused for l
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from codebyte.megabyte import Megabyte
 from codebyte.tasks.completion import Completer
@@ -32,7 +33,7 @@ class Caches:
         suffix: bytes,
         path: str | None,
         cancel: threading.Event,
-    ) -> Iterator[Completer]:
+    ) -> Iterator["Lent"]:
         """Lends the completer that knows most of a prompt, for one request.
 
         Args:
@@ -44,12 +45,14 @@ class Caches:
         """
         with self._lock:
             cache = self._pick(client, prefix, suffix, path)
+            unread = len(prefix) - cache.known(prefix, suffix, path)
+            unread += 0 if unread < len(prefix) else len(suffix)
             cache.client, cache.cancel, cache.users = client, cancel, cache.users + 1
             cache.prompt = (prefix, suffix, path)
             self._caches.append(cache)
         try:
             with cache.busy:
-                yield cache.completer
+                yield Lent(cache.completer, unread)
         finally:
             with self._lock:
                 cache.users -= 1
@@ -73,6 +76,14 @@ class Caches:
             return _Cache(Completer(self._model))
         self._caches.remove(best)
         return best
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """A completer, and how many bytes of the prompt it has not been given yet."""
+
+    completer: Completer
+    unread: int
 
 
 class _Cache:

@@ -1,15 +1,14 @@
 """One model, many who ask: how many may wait, and whose turn it is.
 
 A request is let in or turned away at once (Queue). Those inside take turns at the model (Turns),
-a few milliseconds each, client after client: somebody's ghost text never waits for the end of a
-long request, and a client with ten requests gets no more of the model than one with a single
-request.
+a few milliseconds each: somebody's ghost text never waits for the end of a long request, and a
+client with ten requests gets no more of the model than one with a single request.
 """
 
 import math
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,7 +16,11 @@ from codebyte.errors import CodebyteError
 
 MOST_INSIDE = 32  # requests under way or waiting; well under the 40 worker threads there are
 MOST_OF_ONE = 16  # of them, of one client
-QUANTUM = 0.005  # seconds at the model, after which others who wait come first
+QUANTUM = 0.005  # seconds at the model, after which others who wait may come first
+PATIENCE = 0.25  # seconds that a client who has a byte waits for more before it is late
+SECONDS_PER_BYTE = 0.0002  # that reading may take: twice what it does on one core
+FORGOTTEN = 2.0  # seconds without a request after which a client begins to wait anew
+MOST_CLIENTS = 64  # whose waiting is known
 
 
 class BusyError(CodebyteError):
@@ -108,42 +111,58 @@ class Cancel(threading.Event):
 
 
 class Turns:
-    """A lock held for a short while at a time, given to the clients who wait one after another."""
+    """A lock held for a short while at a time; of those who wait, the one due first is next.
+
+    Who has no byte yet is due once its client has waited in proportion to what is to be read: a key
+    in a known text goes before a new file, but not for ever. The wait for requests that the client
+    gave up counts, so that fast typing sends nobody back to the end. Who writes already is due
+    PATIENCE after its client's last turn: first bytes come first, then the clients one by one.
+    """
 
     def __init__(self, quantum: float = QUANTUM) -> None:
         self.quantum = quantum
         self._lock = threading.Lock()
-        self._waiting: OrderedDict[str, deque[_Waiter]] = OrderedDict()
+        self._waiting: list[_Waiter] = []
+        self._clients: OrderedDict[str, _Client] = OrderedDict()
         self._taken = False
 
     @contextmanager
-    def turn(self, client: str, cancel: threading.Event) -> Iterator["Turn"]:
-        """Waits for a turn, and passes it on at the end.
+    def turn(self, client: str, cancel: threading.Event, to_read: int = 0) -> Iterator["Turn"]:
+        """The turns of a request, the first of which is waited for.
 
         Args:
             client: who asks.
             cancel: where it is set meanwhile, no turn is waited for; a Cancel ends the waiting.
+            to_read: bytes to be read before the first one can be written.
         """
-        turn = Turn(self, client, cancel)
+        with self._lock:
+            asking = self._clients.setdefault(client, _Client())
+            self._clients.move_to_end(client)
+            if len(self._clients) > MOST_CLIENTS:
+                self._clients.popitem(last=False)
+            asking.begin(time.perf_counter())
+        turn = Turn(self, asking, cancel, SECONDS_PER_BYTE * to_read)
         turn.take()
         try:
             yield turn
-        finally:
-            turn.pass_on()
+        except BaseException:
+            turn.end(answered=False)
+            raise
+        turn.end(answered=not cancel.is_set())
 
     @property
     def wanted(self) -> bool:
         """Whether anybody waits."""
         return bool(self._waiting)
 
-    def take(self, client: str, cancel: threading.Event) -> bool:
+    def take(self, turn: "Turn", cancel: threading.Event) -> bool:
         """Waits for the lock; False if cancelled."""
         with self._lock:
             if not self._taken:
                 self._taken = True
                 return True
-            mine = _Waiter()
-            self._waiting.setdefault(client, deque()).append(mine)
+            mine = _Waiter(turn)
+            self._waiting.append(mine)
         if isinstance(cancel, Cancel):
             cancel.waiting = mine.woken
             if cancel.is_set():
@@ -151,10 +170,7 @@ class Turns:
         mine.woken.wait()
         with self._lock:
             if not mine.given:
-                requests = self._waiting[client]
-                requests.remove(mine)
-                if not requests:
-                    del self._waiting[client]
+                self._waiting.remove(mine)
             return mine.given
 
     def pass_on(self) -> None:
@@ -163,48 +179,106 @@ class Turns:
             if not self._waiting:
                 self._taken = False
                 return
-            client, requests = next(iter(self._waiting.items()))
-            following = requests.popleft()
-            if requests:
-                self._waiting.move_to_end(client)
-            else:
-                del self._waiting[client]
+            following = min(self._waiting, key=lambda waiter: waiter.turn.due)
+            self._waiting.remove(following)
             following.given = True
         following.woken.set()
 
+    def is_due(self, due: float) -> bool:
+        """Whether anybody waits who is due before then."""
+        with self._lock:
+            return any(waiter.turn.due < due for waiter in self._waiting)
+
 
 class Turn:
-    """A turn of one request."""
+    """The turns of one request: it has the model, or waits for it, or does something else."""
 
-    def __init__(self, turns: Turns, client: str, cancel: threading.Event) -> None:
+    def __init__(
+        self, turns: Turns, client: "_Client", cancel: threading.Event, allowance: float
+    ) -> None:
         self.held = False
         self._turns, self._client, self._cancel = turns, client, cancel
+        self._allowance = allowance  # seconds that reading may take before it is late
         self._since = 0.0
+        self._wrote = self._ended = False
+
+    @property
+    def due(self) -> float:
+        """When it should have its next turn."""
+        if self._wrote:
+            return self._client.served + PATIENCE
+        return self._client.since + self._allowance
 
     def take(self) -> None:
         """Waits for it; it is not held where the request was cancelled meanwhile."""
-        self.held = self._turns.take(self._client, self._cancel)
+        self.held = self._turns.take(self, self._cancel)
         self._since = time.perf_counter()
 
     def pause(self) -> None:
         """To be called often: lets others go first if the turn has lasted long enough."""
-        late = time.perf_counter() - self._since > self._turns.quantum
-        if self.held and late and self._turns.wanted:
+        now = time.perf_counter()
+        if not self.held or now - self._since <= self._turns.quantum or not self._turns.wanted:
+            return
+        if self._turns.is_due(now + PATIENCE if self._wrote else self.due):
             self.pass_on()
             self.take()
 
     def pass_on(self) -> None:
-        """Ends it."""
+        """Gives it to another; `take` waits for the next one."""
         if self.held:
             self.held = False
+            self._client.served = time.perf_counter()
             self._turns.pass_on()
+
+    def wrote(self) -> None:
+        """Says that there is a first byte."""
+        if not self._wrote:
+            self._wrote = True
+            self._client.answered(time.perf_counter())
+
+    def end(self, *, answered: bool) -> None:
+        """Says that the request is over, with all its bytes or given up."""
+        if self._ended:
+            return
+        self._ended = True
+        if answered:
+            self.wrote()
+        elif not self._wrote:
+            self._client.gave_up(time.perf_counter())
+        self.pass_on()
+
+
+class _Client:
+    """What is known of one who asks."""
+
+    __slots__ = ("asking", "left", "served", "since")
+
+    def __init__(self) -> None:
+        self.since = 0.0  # when it began to wait for a byte
+        self.served = 0.0  # end of its last turn
+        self.left = 0.0  # when it gave up a request that had no byte yet
+        self.asking = 0  # requests without a byte
+
+    def begin(self, now: float) -> None:
+        if not self.asking and now - self.left > FORGOTTEN:
+            self.since = now
+        self.asking += 1
+
+    def answered(self, now: float) -> None:
+        self.asking -= 1
+        self.since, self.left = now, 0.0
+
+    def gave_up(self, now: float) -> None:
+        self.asking -= 1
+        self.left = now
 
 
 class _Waiter:
     """A place in the line."""
 
-    __slots__ = ("given", "woken")
+    __slots__ = ("given", "turn", "woken")
 
-    def __init__(self) -> None:
+    def __init__(self, turn: Turn) -> None:
         self.given = False
+        self.turn = turn
         self.woken = threading.Event()

@@ -1,6 +1,7 @@
 """One loaded model and all who ask it: a cache of the text for each, and turns at the model."""
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Generator
 from os import PathLike
@@ -9,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codebyte.apps.caches import Caches
-from codebyte.apps.scheduler import Queue, Turn, Turns
+from codebyte.apps.scheduler import MOST_CLIENTS, Queue, Turns
 from codebyte.checkpoint import load
 from codebyte.config import SamplingParams
 from codebyte.scoring import surprisal
 from codebyte.tasks.completion import Completer, Completion, Piece
 
-MOST_CLIENTS = 64  # names whose newest request is known
+GATHERED = 0.01  # seconds of writing that go out as one piece, once there is a first one
 Items = Generator[Piece | Completion, None, None]
 
 _WARM_UP = b"def add(a, b):\n    return "
@@ -133,15 +134,16 @@ class Session:
         sampling: SamplingParams | None = None,
         raw: bool = False,
     ) -> Items:
-        turn: Turn | None = None
+        with (
+            self.caches.taken(client, prefix, suffix, path, cancel) as cache,
+            self._turns.turn(client, cancel, cache.unread) as turn,
+        ):
 
-        def cancelled() -> bool:
-            if turn is not None:  # asked between bytes, during a turn
-                turn.pause()
-            return cancel.is_set()
+            def cancelled() -> bool:
+                turn.pause()  # asked between bytes
+                return cancel.is_set()
 
-        with self.caches.taken(client, prefix, suffix, path, cancel) as completer:
-            stream = completer.stream(
+            stream = cache.completer.stream(
                 prefix,
                 suffix,
                 path=path,
@@ -152,12 +154,16 @@ class Session:
                 sampling=sampling,
                 raw=raw,
             )
-            while not cancel.is_set():
-                with self._turns.turn(client, cancel) as turn:
-                    item = next(stream, None) if turn.held else None
-                if item is None or cancel.is_set():
+            seconds = 0.0  # of the first byte nobody waits for another
+            while turn.held and not cancel.is_set():
+                items = _gathered(stream, seconds)
+                if not items or cancel.is_set():
                     return
-                yield item
+                turn.wrote()
+                turn.pass_on()
+                yield from items
+                seconds = GATHERED
+                turn.take()
 
     def _end_older(self, client: str, cancel: threading.Event) -> None:
         with self._lock:
@@ -167,3 +173,23 @@ class Session:
                 self._newest.popitem(last=False)
         if older is not None:
             older.set()
+
+
+def _gathered(stream: Items, seconds: float) -> list[Piece | Completion]:
+    """What comes within so many seconds, at least one item; pieces joined to one."""
+    pieces: list[Piece] = []
+    end = time.perf_counter() + seconds
+    for item in stream:
+        if isinstance(item, Completion):
+            return [*_joined(pieces), item]
+        pieces.append(item)
+        if time.perf_counter() >= end:
+            break
+    return _joined(pieces)
+
+
+def _joined(pieces: list[Piece]) -> list[Piece | Completion]:
+    if not pieces:
+        return []
+    text = b"".join(piece.text for piece in pieces)
+    return [Piece(text, np.concatenate([piece.bits for piece in pieces]))]

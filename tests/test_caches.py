@@ -28,8 +28,8 @@ def lent(
     client: str = "ada",
     cancel: threading.Event | None = None,
 ) -> Completer:
-    with caches.taken(client, prefix, suffix, None, cancel or threading.Event()) as completer:
-        return completer
+    with caches.taken(client, prefix, suffix, None, cancel or threading.Event()) as cache:
+        return cache.completer
 
 
 def test_whoever_types_on_gets_the_same_cache_back(caches: Caches) -> None:
@@ -71,7 +71,9 @@ def test_a_client_gives_up_its_own_before_those_of_others(caches: Caches) -> Non
 def test_no_cache_serves_two_requests_at_once(caches: Caches) -> None:
     with ExitStack() as open_requests:
         completers = [
-            open_requests.enter_context(caches.taken("ada", TEXT, b"", None, threading.Event()))
+            open_requests.enter_context(
+                caches.taken("ada", TEXT, b"", None, threading.Event())
+            ).completer
             for _ in range(5)
         ]
         assert len({id(completer) for completer in completers}) == 5
@@ -85,14 +87,14 @@ def test_a_cache_whose_request_was_given_up_is_waited_for(caches: Caches) -> Non
     def wait() -> None:
         found.append(lent(caches, TEXT + b"#"))
 
-    with caches.taken("ada", TEXT, b"", None, cancel) as completer:
+    with caches.taken("ada", TEXT, b"", None, cancel) as lent_first:
         cancel.set()
         thread = threading.Thread(target=wait)
         thread.start()
         thread.join(0.05)
         assert found == []
     thread.join()
-    assert found == [completer]
+    assert found == [lent_first.completer]
 
 
 @given(st.binary(max_size=20), st.binary(max_size=5), st.binary(max_size=5))

@@ -76,6 +76,7 @@ def test_a_long_turn_lets_others_go_first_but_only_after_a_while() -> None:
 
     thread = threading.Thread(target=short)
     with turns.turn("long", Cancel()) as turn:
+        turn.wrote()
         thread.start()
         time.sleep(0.002)
         turn.pause()
@@ -85,6 +86,81 @@ def test_a_long_turn_lets_others_go_first_but_only_after_a_while() -> None:
         found.append("later")
     thread.join()
     assert found == ["soon", "short", "later"]
+
+
+def test_a_first_byte_comes_before_more_of_another_text() -> None:
+    turns, found = Turns(), []
+    waits = threading.Event()
+
+    def write() -> None:
+        with turns.turn("writing", Cancel()) as turn:
+            turn.wrote()
+            turn.pass_on()
+            waits.wait(5)
+            turn.take()
+            found.append("more")
+
+    def ask() -> None:
+        with turns.turn("asking", Cancel()):
+            found.append("first byte")
+
+    threads = [threading.Thread(target=write), threading.Thread(target=ask)]
+    threads[0].start()
+    time.sleep(0.02)
+    with turns.turn("holding", Cancel()):
+        waits.set()
+        time.sleep(0.02)
+        threads[1].start()
+        time.sleep(0.02)
+    for thread in threads:
+        thread.join()
+    assert found == ["first byte", "more"]
+
+
+def test_a_key_goes_before_a_new_file_but_not_for_ever() -> None:
+    def order(to_read: int, later: float) -> list[str]:
+        turns, found, threads = Turns(), [], []
+
+        def ask(client: str, unread: int) -> None:
+            with turns.turn(client, Cancel(), unread):
+                found.append(client)
+
+        with turns.turn("holding", Cancel()):
+            for client, unread, wait in (("file", to_read, later), ("key", 1, 0.02)):
+                threads.append(threading.Thread(target=ask, args=(client, unread)))
+                threads[-1].start()
+                time.sleep(wait)
+        for thread in threads:
+            thread.join()
+        return found
+
+    assert order(4000, 0.02) == ["key", "file"]
+    assert order(200, 0.2) == ["file", "key"]
+
+
+def test_what_was_waited_for_requests_given_up_counts() -> None:
+    turns, found, threads = Turns(), [], []
+
+    def ask(client: str, cancel: Cancel) -> None:
+        with turns.turn(client, cancel) as turn:
+            if turn.held:
+                found.append(client)
+
+    def start(client: str, cancel: Cancel) -> None:
+        threads.append(threading.Thread(target=ask, args=(client, cancel)))
+        threads[-1].start()
+        time.sleep(0.02)
+
+    given_up = Cancel()
+    with turns.turn("holding", Cancel()):
+        start("typing", given_up)
+        start("other", Cancel())
+        given_up.set()
+        threads[0].join(5)
+        start("typing", Cancel())
+    for thread in threads:
+        thread.join()
+    assert found == ["typing", "other"]
 
 
 def test_only_one_holds_the_model_at_a_time() -> None:
