@@ -93,6 +93,8 @@ class ModelConfig:
     ngram_buckets: int = 16384  # rows of each n-gram table
     ngram_dim: int = 128  # width of the n-gram tables
     matches: tuple[int, ...] = ()  # n: show what followed the last n bytes when they stood before
+    match_words: tuple[int, ...] = ()  # k: also of the word so far with k words before (hashing.py)
+    match_depth: int = 1  # how many of the places where they stood are shown, the last ones
     match_reach: int = 0  # how many bytes back they may have stood; 0: anywhere in the row
     positions: tuple[str, ...] = ("rotary",)  # wiring "lucidrains" also: "learned", both, none
     softcap: float = 0.0  # logits are bounded to +-softcap by tanh; 0 turns it off
@@ -120,11 +122,15 @@ class ModelConfig:
             lengths = getattr(self, name)
             if any(n < 2 or n > 64 for n in lengths) or len(set(lengths)) != len(lengths):
                 raise ConfigError(f"{name} {lengths} must be distinct lengths from 2 to 64")
+        if any(k < 0 or k > 8 for k in self.match_words):
+            raise ConfigError(f"match_words {self.match_words} must be numbers from 0 to 8")
+        if self.match_depth < 1:
+            raise ConfigError(f"match_depth {self.match_depth} must be at least 1")
         if self.match_reach < 0:
             raise ConfigError(f"match_reach {self.match_reach} must not be negative")
         if self.wiring == "context":
             return
-        if self.patching == "word" or self.ngrams or self.matches:
+        if self.patching == "word" or self.ngrams or self.matches or self.match_words:
             raise ConfigError(
                 f"wiring {self.wiring!r} needs patching 'fixed', no ngrams and no matches"
             )
@@ -150,7 +156,7 @@ class ModelConfig:
         try:
             values = dict(data)
             values["levels"] = tuple(LevelConfig.from_json(level) for level in values["levels"])
-            for name in ("ngrams", "matches"):
+            for name in ("ngrams", "matches", "match_words"):
                 values[name] = tuple(int(n) for n in values.get(name, ()))
             values["positions"] = tuple(values.get("positions", ("rotary",)))
             return cls(**values)
@@ -251,7 +257,9 @@ def _preset(
         ngrams=(2, 3, 4, 6, 8),
         ngram_buckets=buckets,
         ngram_dim=ngram_dim,
-        matches=(4, 8, 16),
+        matches=(2, 3, 4, 5, 6, 8, 12, 16, 24, 32),
+        match_words=(0, 1, 2),
+        match_depth=4,
     )
 
 
@@ -266,10 +274,12 @@ PRESETS: dict[str, ModelConfig] = {
         ngrams=(2, 3),
         ngram_buckets=64,
         ngram_dim=16,
-        matches=(4,),
+        matches=(3, 4),
+        match_words=(0, 1),
+        match_depth=2,
     ),
     # the packaged model: two CPU cores, an hour or a few
-    "small": _preset(128, 192, 6, context=4096, decoder=2),
+    "small": _preset(128, 192, 6, context=8192, decoder=2),
     # for streams without end: sparse attention and matches of a limited reach (streaming.py)
     "stream": ModelConfig(
         levels=(

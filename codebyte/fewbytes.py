@@ -25,14 +25,17 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from codebyte.fewlayers import Accept, Array, array, few_blocks, normed, products
-from codebyte.inputs import FACTOR, MIX, ByteInputs, History
-from codebyte.patching import line_or_special_ends, word_characters
+from codebyte.hashing import MIX, WORD_WINDOW, inverse_powers, powers
+from codebyte.inputs import ByteInputs, History
+from codebyte.patching import SPECIAL, line_or_special_ends, word_characters
 from codebyte.vocab import EOT
 
 if TYPE_CHECKING:
     from codebyte.hierarchy import ContextState, ContextWiring, Level, LevelState
 
 MOST = 32  # bytes, above which torch is quicker
+_NOTHING = np.zeros(1, np.int64)
+_MIX = np.int64(MIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +106,13 @@ class FewBytes:
 
 class _Inputs:
     def __init__(self, inputs: ByteInputs) -> None:
-        self._lengths, self._ngrams, self._keep = inputs.lengths, inputs.ngrams, inputs.keep
+        self._ngrams, self._keep, self._words = inputs.ngrams, inputs.keep, inputs.words
         self._buckets, self._none = inputs.buckets, inputs.vocab_size
-        self._matches = inputs.matches
-        powers = [(FACTOR**i + 2**63) % 2**64 - 2**63 for i in range(inputs.reach + 1)]
-        self._powers = np.array(powers, np.int64)
+        self._matches, self._depth = inputs.matches, inputs.depth
+        self._powers = np.array(powers(inputs.reach + 1), np.int64)
+        self._inverse = np.array(inverse_powers(inputs.reach + 2), np.int64)
+        characters = word_characters().numpy()
+        self._word = np.append(characters, characters[SPECIAL])  # BEFORE is at -1
         self._wanted = np.array([n - 1 for n in inputs.lengths], np.int64)
         self._back = np.arange(inputs.reach, -1, -1)  # from a place's first id to the newest first
         self._byte = array(inputs.byte.weight)
@@ -132,7 +137,7 @@ class _Inputs:
         ids[index : index + n] = fed
         joined = np.concatenate([recent, fed])
         x: Array = self._byte[fed]
-        if self._lengths:
+        if self._ngrams + self._matches:
             hashes = self._hashes(joined, n)
             if self._ngrams:
                 rows = hashes[:, : self._ngrams] % self._buckets + self._tables
@@ -151,28 +156,63 @@ class _Inputs:
         return x, accept
 
     def _hashes(self, joined: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-        """The hashes of `ngram_hashes` at the new places, (n, m)."""
+        """Those of `context_hashes` at the new places, (n, m)."""
         newest_first = joined[self._back + np.arange(n)[:, None]]
-        totals = ((newest_first + 1) * self._powers).cumsum(axis=1)[:, self._wanted]
+        sums = ((newest_first + 1) * self._powers).cumsum(axis=1)
+        totals = sums[:, self._wanted]
+        if self._words:
+            totals = np.concatenate([totals, self._word_sums(newest_first, sums)], axis=1)
         mixed = (totals ^ (totals >> 29)) * np.int64(MIX)
         return mixed ^ (mixed >> 32)
+
+    def _word_sums(
+        self, newest_first: NDArray[np.int64], sums: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """(n, w) ids, (n, w) sums of the first of them -> (n, number of words)."""
+        out = np.empty((len(sums), len(self._words)), np.int64)
+        word = self._word[np.minimum(newest_first[:, :WORD_WINDOW], SPECIAL)].tolist()
+        with np.errstate(over="ignore"):
+            for i, row in enumerate(word):
+                before = np.concatenate([_NOTHING, sums[i]])
+                begin, key = 0, np.int64(0)
+                for k in range(max(self._words) + 1):
+                    if k:
+                        begin = _first(row, True, end)  # noqa: F821 of the round before
+                    end = _first(row, False, begin)
+                    key = key * _MIX + (before[end] - before[begin]) * self._inverse[begin]
+                    if k in self._words:
+                        at = self._words.index(k)
+                        out[i, at] = key if k else before[min(end + 1, WORD_WINDOW)]
+        return out
 
     def _followed(
         self, past: NDArray[np.int64], ids: NDArray[np.int64], n: int
     ) -> NDArray[np.int64]:
-        """Rows of the match table for the last n places of (m, s) hashes, (n, m)."""
+        """Rows of the match table for the last n places of (m, s) hashes, (n, depth * m)."""
         s = past.shape[1]
-        rows = np.empty((n, len(past)), np.int64)
-        for i, hashes in enumerate(past):
-            for j in range(n):
-                place = s - n + j
-                low = 0 if self._keep is None else max(0, place - self._keep)
-                same = hashes[low:place] == hashes[place]
-                back = int(same[::-1].argmax()) if len(same) else 0
-                found = len(same) > 0 and same[len(same) - 1 - back]
-                rows[j, i] = ids[place - back] if found else self._none
-            rows[:, i] += i * (self._none + 1)
-        return rows
+        rows = np.full((n, self._depth, len(past)), self._none)
+        for j in range(n):
+            place = s - n + j
+            low = 0 if self._keep is None else max(0, place - self._keep)
+            same = past[:, low:place] == past[:, place, None]
+            for i, where in enumerate(same):
+                end = len(where)
+                for times in range(self._depth):
+                    back = int(where[:end][::-1].argmax()) if end else 0
+                    if not end or not where[end - 1 - back]:
+                        break
+                    end -= 1 + back
+                    rows[j, times, i] = ids[low + end + 1]
+        flat = rows.reshape(n, -1)
+        return flat + np.arange(flat.shape[1]) * (self._none + 1)
+
+
+def _first(row: list[bool], wanted: bool, start: int) -> int:
+    """The first place from `start` on that is as wanted; the end if there is none."""
+    try:
+        return row.index(wanted, start)
+    except ValueError:
+        return len(row)
 
 
 def _sums(x: Array) -> Array:

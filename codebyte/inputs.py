@@ -8,7 +8,6 @@ Axes: b batch, r rows, t places, n new places, m lengths of n-grams or matches, 
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -17,61 +16,39 @@ from torch import Tensor, nn
 
 from codebyte import kernels
 from codebyte.config import ModelConfig
+from codebyte.hashing import BEFORE, context_hashes, reach_of
 
-FACTOR = 0x5851F42D4C957F2D  # odd 64-bit multiplier (Knuth's MMIX generator); products wrap
-MIX = 0x2545F4914F6CDD1D
-_BEFORE = -1  # stands for an id before the start
-
-
-def ngram_hashes(ids: Tensor, lengths: tuple[int, ...]) -> Tensor:
-    """Hashes of the last n ids at each place, all 64 bits used.
-
-    Args:
-        ids: (b, reach + t) int64, where reach is the largest of `lengths` less one.
-        lengths: the n wanted.
-
-    Returns:
-        (b, m, t) int64.
-    """
-    longest = max(lengths)
-    powers, chosen = _constants(lengths, ids.device)
-    totals = ((ids + 1).unfold(1, longest, 1) * powers).flip(-1).cumsum(dim=-1)  # sums wrap
-    totals = rearrange(totals[..., chosen], "b t m -> b m t")
-    mixed = (totals ^ (totals >> 29)) * MIX
-    return mixed ^ (mixed >> 32)
-
-
-@lru_cache(maxsize=64)
-def _constants(lengths: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Powers of the factor, that of the newest id last, and which sums are wanted."""
-    powers = [(FACTOR**i + 2**63) % 2**64 - 2**63 for i in reversed(range(max(lengths)))]
-    with torch.inference_mode(False):
-        wanted = torch.tensor([n - 1 for n in lengths], device=device)
-        return torch.tensor(powers, device=device), wanted
-
-
-def earlier_places(hashes: Tensor, new: int) -> Tensor:
-    """Where the same hash stood last before each of the last `new` places; -1 if nowhere.
+def earlier_places(hashes: Tensor, new: int, depth: int) -> Tensor:
+    """Where the same hash stood before each of the last `new` places, the last time and before.
 
     Args:
         hashes: (..., t) int64.
+        new: how many places are asked about.
+        depth: how many times are looked back.
 
     Returns:
-        (..., new) int64.
+        (..., depth, new) int64, the last time first; -1 if it did not stand so often.
     """
     t = hashes.shape[-1]
+    times: list[Tensor] = []
     if new * t <= 1 << 16:  # few questions: compare with every place
         index = torch.arange(1, t + 1, device=hashes.device)
         same = hashes[..., None, :] == hashes[..., t - new :, None]  # (..., new, t)
-        if new > 1:
-            same &= index < index[t - new :, None]
-        else:
-            same[..., -1] = False
-        return (same * index).amax(dim=-1) - 1
+        before = index[t - new :]
+        for _ in range(depth):
+            same &= index < before[..., None]
+            before = (same * index).amax(dim=-1)
+            times.append(before - 1)
+        return torch.stack(times, dim=-2)
     ordered, places = hashes.sort(dim=-1, stable=True)
     same = ordered[..., 1:] == ordered[..., :-1]
     found = F.pad(torch.where(same, places[..., :-1], -1), (1, 0), value=-1)
-    return found.gather(-1, places.argsort(dim=-1))[..., t - new :]
+    found = found.gather(-1, places.argsort(dim=-1))
+    times.append(found)
+    while len(times) < depth:
+        once_more = found.gather(-1, times[-1].clamp(min=0))
+        times.append(torch.where(times[-1] >= 0, once_more, -1))
+    return torch.stack(times, dim=-2)[..., t - new :]
 
 
 @dataclass
@@ -121,25 +98,34 @@ class ByteInputs(nn.Module):
         super().__init__()
         dim = config.levels[0].dim
         self.ngrams, self.buckets = len(config.ngrams), config.ngram_buckets
-        self.matches, self.vocab_size = len(config.matches), config.vocab_size
+        self.matches = len(config.matches) + len(config.match_words)
+        self.vocab_size = config.vocab_size
+        self.depth = config.match_depth
         self.lengths = (*config.ngrams, *config.matches)
-        self.reach = max(self.lengths, default=1) - 1
+        self.words = config.match_words
+        self.reach = reach_of(self.lengths, self.words)
         self.match_reach = config.match_reach or None  # ids
-        self.keep = self.match_reach if config.matches else 1  # of a history; None: all of it
+        self.keep = self.match_reach if self.matches else 1  # of a history; None: all of it
         self.byte = nn.Embedding(config.vocab_size, dim)
         if config.ngrams:
             self.table = nn.Embedding(len(config.ngrams) * config.ngram_buckets, config.ngram_dim)
             self.from_table = nn.Linear(config.ngram_dim, dim, bias=False)
-        if config.matches:  # one more id each: no match
-            self.match = nn.Embedding(len(config.matches) * (config.vocab_size + 1), dim)
+        if self.matches:  # one more id each: no match
+            count = self.matches * config.match_depth
+            self.match = nn.Embedding(count * (config.vocab_size + 1), dim)
 
     def forward(self, ids: Tensor) -> Tensor:
         """(b, t) -> (b, t, d)."""
-        if not self.lengths:
+        if not self.ngrams + self.matches:
             return self.byte(ids)
-        hashes = ngram_hashes(F.pad(ids, (self.reach, 0), value=_BEFORE), self.lengths)
-        found = self._near(earlier_places(hashes[:, self.ngrams :], ids.shape[1]), 0)
+        hashes = self.hashes(F.pad(ids, (self.reach, 0), value=BEFORE))
+        found = earlier_places(hashes[:, self.ngrams :], ids.shape[1], self.depth)
+        found = self._near(found, 0)
         return self._embed(ids, hashes[:, : self.ngrams], found, ids)
+
+    def hashes(self, ids: Tensor) -> Tensor:
+        """(b, reach + t) ids -> (b, m, t), those of the n-grams before those of the matches."""
+        return context_hashes(ids, self.lengths, self.words)
 
     def init_history(self, batch: int) -> History:
         """Gives the history of an empty sequence."""
@@ -147,7 +133,7 @@ class ByteInputs(nn.Module):
         return History(
             length=torch.zeros(batch, dtype=torch.int64),
             dropped=torch.zeros(batch, dtype=torch.int64),
-            recent=nothing.new_full((batch, self.reach), _BEFORE),
+            recent=nothing.new_full((batch, self.reach), BEFORE),
             ids=nothing,
             hashes=nothing.new_zeros(batch, self.matches, 0),
         )
@@ -160,17 +146,17 @@ class ByteInputs(nn.Module):
         history.length[rows] += n
         places = start[:, None] + torch.arange(n)
         history.ids[rows[:, None], places] = ids
-        if not self.lengths:
+        if not self.ngrams + self.matches:
             return self.byte(ids)
         joined = torch.cat([history.recent[rows], ids], dim=1)
         history.recent[rows] = joined[:, n:]
-        hashes = ngram_hashes(joined, self.lengths)
+        hashes = self.hashes(joined)
         kept = rearrange(hashes[:, self.ngrams :], "r m n -> r n m")
         history.hashes[rows[:, None], :, places] = kept
         found = []
         for row, first in zip(rows.tolist(), start.tolist(), strict=True):
             low = 0 if self.keep is None else max(0, first - self.keep)
-            back = earlier_places(history.hashes[row, :, low : first + n], n)
+            back = earlier_places(history.hashes[row, :, low : first + n], n, self.depth)
             found.append(self._near(torch.where(back >= 0, back + low, -1), first))
         return self._embed(ids, hashes[:, : self.ngrams], torch.stack(found), history.ids[rows])
 
@@ -182,16 +168,17 @@ class ByteInputs(nn.Module):
         return torch.where(place - found <= self.match_reach, found, -1)
 
     def _embed(self, ids: Tensor, hashes: Tensor, found: Tensor, past: Tensor) -> Tensor:
-        """(b, t) ids, (b, m, t) hashes of n-grams, (b, m, t) places of matches in (b, s) past."""
+        """(b, t) ids, (b, m, t) hashes of n-grams, (b, m, depth, t) places in (b, s) past."""
         x = self.byte(ids)
         if self.ngrams:
             buckets = hashes % self.buckets + self._offsets(self.ngrams, self.buckets)
             x = x + self.from_table(_sum_of(self.table, buckets))
         if self.matches:
+            found = rearrange(found, "b m depth t -> b (depth m) t")
             places = rearrange(found + 1, "b m t -> b (m t)").clamp(max=past.shape[1] - 1)
             followed = past.gather(1, places).view(found.shape)
             followed = torch.where(found >= 0, followed, self.vocab_size)
-            followed = followed + self._offsets(self.matches, self.vocab_size + 1)
+            followed = followed + self._offsets(found.shape[1], self.vocab_size + 1)
             x = x + _sum_of(self.match, followed)
         return x
 

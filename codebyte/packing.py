@@ -20,6 +20,9 @@ SAME_REPOSITORY = 0.5  # share of rows whose further documents come from the fir
 NEIGHBOURS = 12  # how far off, in documents, those may lie: mostly the same folder or the next
 MIN_PIECE = 64  # bytes; a shorter piece gets no header and is left in reading order
 MAX_SEEK = 512  # bytes searched for the next line start
+# bytes of the shortest crop of a rearranged document: several in a row teach where a middle ends
+# better than one
+MIN_CROP = 512
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,6 +116,8 @@ def _piece(
     if len(header) + MIN_PIECE > room:
         header = []
     room -= len(header)
+    if rearranged and room > MIN_CROP:
+        room = int(MIN_CROP * (room / MIN_CROP) ** rng.random())
     start, end = shard.bounds(index)
     start = _start(shard.data, start, end, position, room, rng)
     if rearranged and min(room - FIM_EXTRA, end - start) >= MIN_PIECE:

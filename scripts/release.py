@@ -37,7 +37,7 @@ SOURCES = ROOT / "scripts" / "corpus.csv"
 STEPS = ("corpus", "train", "decay", "pack", "fit", "measure", "card")
 BATCH = 32768  # bytes
 # Rows grow with training: (share of the hours up to which, bytes in a row).
-LENGTHS = ((0.15, 2048), (0.7, 4096), (1.0, 8192))
+LENGTHS = ((0.6, 4096), (1.0, 8192))
 DECAY = 0.35  # share of all steps
 LARGEST = 30_000_000  # bytes of the packaged file
 COST_OF_PACKING = 0.005  # bits per byte that int8 may cost
@@ -66,6 +66,7 @@ def main() -> int:
     parser.add_argument("--segment", type=float, help="stop training after so many minutes")
     parser.add_argument("--processes", type=int, default=2, help="that train together")
     parser.add_argument("--preset", default="small")
+    parser.add_argument("--start", help="checkpoint to go on from ('packaged'), grown to the preset")
     parser.add_argument("--only", choices=STEPS, help="this step alone, done or not")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
@@ -229,6 +230,8 @@ def _train(
         command += ["--minutes", str(minutes)]
     if (run / "latest").is_dir():
         command.append("--resume")
+    elif args.start:
+        command += ["--checkpoint", args.start, "--grow"]
     subprocess.run(command, check=True)
 
 
