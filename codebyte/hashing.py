@@ -81,18 +81,24 @@ def context_hashes(ids: Tensor, lengths: tuple[int, ...], words: tuple[int, ...]
 
 
 def _words(word: Tensor, sums: Tensor, inverse: Tensor, words: tuple[int, ...]) -> Tensor:
-    """(b, t, w) whether a word's; (b, t, w + 1) sums of the first ids -> (b, t, number of words)."""
+    """Totals of the words, (b, t, m).
+
+    Args:
+        word: (b, t, w), whether an id is part of a word.
+        sums: (b, t, 1 + w or more), of no id, of the first, and so on.
+        inverse: powers of the factor's inverse.
+        words: as for `context_hashes`.
+    """
     w = word.shape[-1]
     index = torch.arange(w, device=word.device)
     begin = torch.zeros_like(word[..., :1], dtype=torch.int64)
-    found, key = {}, torch.zeros_like(begin)
+    key, found = torch.zeros_like(begin), []
     for k in range(max(words) + 1):
-        if k:
-            begin = torch.where(word & (index >= end), index, w).amin(-1, keepdim=True)  # noqa: F821
         end = torch.where(~word & (index >= begin), index, w).amin(-1, keepdim=True)
         stretch = sums.gather(-1, end) - sums.gather(-1, begin)
         key = key * MIX + stretch * inverse[begin]
-        found[k] = key if k else sums.gather(-1, (end + 1).clamp(max=w))
+        found.append(key if k else sums.gather(-1, (end + 1).clamp(max=w)))
+        begin = torch.where(word & (index >= end), index, w).amin(-1, keepdim=True)
     return torch.cat([found[k] for k in words], dim=-1)
 
 

@@ -18,6 +18,7 @@ from codebyte import kernels
 from codebyte.config import ModelConfig
 from codebyte.hashing import BEFORE, context_hashes, reach_of
 
+
 def earlier_places(hashes: Tensor, new: int, depth: int) -> Tensor:
     """Where the same hash stood before each of the last `new` places, the last time and before.
 

@@ -66,7 +66,9 @@ def main() -> int:
     parser.add_argument("--segment", type=float, help="stop training after so many minutes")
     parser.add_argument("--processes", type=int, default=2, help="that train together")
     parser.add_argument("--preset", default="small")
-    parser.add_argument("--start", help="checkpoint to go on from ('packaged'), grown to the preset")
+    parser.add_argument(
+        "--start", help="checkpoint to go on from ('packaged'), grown to the preset"
+    )
     parser.add_argument("--only", choices=STEPS, help="this step alone, done or not")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)

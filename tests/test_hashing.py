@@ -59,7 +59,9 @@ def test_a_window_is_all_that_counts() -> None:
     assert len(ends) == 1
 
 
-def test_long_rows_are_hashed_in_pieces_and_nobody_can_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_rows_are_hashed_in_pieces_and_nobody_can_tell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for extra in (0, 1, 40):
         text = (TEXT * 3)[: 128 + extra]
         whole = hashes(text)
