@@ -43,7 +43,17 @@ LARGEST = 30_000_000  # bytes of the packaged file
 COST_OF_PACKING = 0.005  # bits per byte that int8 may cost
 CHECKED_ROWS = 32
 CARD = ROOT / "docs" / "model.md"
-FITTED: tuple[tuple[str, ...], ...] = ()
+FITTED: tuple[tuple[str, ...], ...] = (
+    (
+        "-m",
+        "codebyte.mixer_fit",
+        "--corpus",
+        "{work}/corpus",
+        "--out",
+        "{weights}/mixer.safetensors",
+    ),
+    ("benchmarks/fit_scan.py", "--corpus", "{work}/corpus", "--repos", "{mirror}"),
+)
 MEASURED: dict[str, tuple[str, ...]] = {
     "bits_per_byte": ("--corpus", "{work}/corpus"),
     "completion": ("--corpus", "{work}/corpus"),
@@ -156,6 +166,10 @@ def pack(args: argparse.Namespace) -> bool:
 
 def fit(args: argparse.Namespace) -> bool:
     """Fits what rests on the model's states and bits."""
+    if args.mirror is None:
+        raise CodebyteError(
+            "fitting reads the histories of repositories: give a --mirror of clones"
+        )
     for command in FITTED:
         subprocess.run([sys.executable, *_filled(command, args)], check=True, cwd=ROOT)
     return True
@@ -210,8 +224,9 @@ def _bars(figures: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def _filled(command: Sequence[str], args: argparse.Namespace) -> list[str]:
-    """A command with the work folder and the mirror in their places."""
-    return [part.format(work=args.work.resolve(), mirror=args.mirror) for part in command]
+    """A command with the folders in their places."""
+    places = {"work": args.work.resolve(), "mirror": args.mirror, "weights": WEIGHTS}
+    return [part.format(**places) for part in command]
 
 
 def _train(
