@@ -9,6 +9,7 @@ gathered. Frequencies are counted over what is left when a query comes, so that 
 updated scores exactly like one built anew.
 """
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -62,6 +63,11 @@ class Statistics:
         counts = {term: self.counts.get(term, 0) + other.counts.get(term, 0) for term in terms}
         return Statistics(self.num + other.num, lengths, counts)
 
+    def rarity(self, term: str) -> float:
+        """BM25's weight of a term; 0 of one that no document has."""
+        have = self.counts.get(term, 0)
+        return math.log1p((self.num - have + 0.5) / (have + 0.5)) if have else 0.0
+
 
 class LexicalIndex:
     """A BM25 index over the fields of documents."""
@@ -73,6 +79,7 @@ class LexicalIndex:
         self._alive: NDArray[np.bool_] = np.empty(0, np.bool_)
         self._lengths: NDArray[np.int32] = np.empty((0, len(FIELDS)), np.int32)
         self._norms: NDArray[np.float32] | None = None  # (s, f), once a query wants it
+        self._totals: tuple[int, ...] | None = None  # lengths of all, by field; the same
         self._known: dict[str, tuple[int, ...]] = {}
 
     def __len__(self) -> int:
@@ -114,7 +121,7 @@ class LexicalIndex:
         self._ids = np.concatenate([self._ids, new])
         self._alive = np.concatenate([self._alive, np.ones(len(new), np.bool_)])
         self._lengths = np.concatenate([self._lengths, lengths])
-        self._norms = None
+        self._norms = self._totals = None
         while len(self._segments) > 1 and (
             2 * len(self._segments[-1].slots) > len(self._segments[-2].slots)
         ):
@@ -126,7 +133,7 @@ class LexicalIndex:
         if not gone.any():
             return
         self._alive &= ~gone
-        self._norms = None
+        self._norms = self._totals = None
         if np.count_nonzero(~self._alive) > _MOST_DEAD * len(self._alive):
             self._write_anew()
 
@@ -137,8 +144,7 @@ class LexicalIndex:
             term: 0 if number is None else len(self._postings(number)[0])
             for term, number in numbers.items()
         }
-        lengths = self._lengths[self._alive].sum(0, dtype=np.int64)
-        return Statistics(len(self), tuple(int(length) for length in lengths), counts)
+        return Statistics(len(self), self._total(), counts)
 
     def scores(
         self, query: str | Mapping[str, float], statistics: Statistics | None = None
@@ -257,7 +263,7 @@ class LexicalIndex:
         """
         if lengths is None and self._norms is not None:
             return self._norms
-        own = self._lengths[self._alive].sum(0, dtype=np.int64) if lengths is None else lengths
+        own = self._total() if lengths is None else lengths
         means = np.maximum(np.array(own, np.float64) / num, 1e-9)
         share, saturation = np.array(LENGTH), np.array(SATURATION)
         norms = saturation * (1 - share + share * (self._lengths / means))
@@ -265,6 +271,13 @@ class LexicalIndex:
         if lengths is None:
             self._norms = made
         return made
+
+    def _total(self) -> tuple[int, ...]:
+        """The lengths of all documents together, by field."""
+        if self._totals is None:
+            sums = self._lengths[self._alive].sum(0, dtype=np.int64)
+            self._totals = tuple(int(length) for length in sums)
+        return self._totals
 
     def _write_anew(self) -> None:
         """Drops removed documents and the terms that only they had."""

@@ -161,7 +161,8 @@ def find(
     def about(documents: Sequence[int]) -> list[Entry]:
         return _entries(store, snapshot, documents)
 
-    ranked = rank(query, found.lexical, found.dense, about, k, mode, rules, found.related)
+    counted = snapshot.lexical.statistics(packaged_associations().said(query))
+    ranked = rank(query, found.lexical, found.dense, about, k, mode, rules, found.related, counted)
     return hits_of(store, ranked)
 
 

@@ -136,7 +136,7 @@ class ShardedIndex:
         said, meant = (reduce(add, them) for them in zip(*counted.values(), strict=True))
         most = max(2 * POOL, k)
         answered = self._ask_all(counted, "candidates", query, mode, vector, (said, meant), most)
-        ranked = self._rank(query, answered, k, mode)
+        ranked = self._rank(query, answered, k, mode, said)
         hits: dict[int, Hit] = {}
         for shard in sorted({it.id % len(self._shards) for it in ranked}):
             own = [it for it in ranked if it.id % len(self._shards) == shard]
@@ -156,6 +156,7 @@ class ShardedIndex:
         answered: Mapping[int, tuple[Candidates, list[Entry]]],
         k: int,
         mode: Mode,
+        statistics: Statistics,
     ) -> list[Ranked]:
         num = len(self._shards)
         about = {
@@ -185,6 +186,7 @@ class ShardedIndex:
             mode,
             None,
             merged("related"),
+            statistics,
         )
 
     def _ask_all(self, shards: Any, method: str, *arguments: Any) -> dict[int, Any]:

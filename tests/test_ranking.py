@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from codebyte.indexer.lexical import Statistics
 from codebyte.indexer.query import parse_query
 from codebyte.indexer.ranking import NEARNESS, Found, Ranked, Rules, rank
 
@@ -103,6 +104,18 @@ def test_a_file_named_like_the_question_is_lifted(rule: str, value: float, path:
     assert order(rank(query, found(5, 4), None, pieces, rules=PLAIN)) == [0, 1]
     lifted = replace(PLAIN, **{rule: value})  # type: ignore[arg-type]
     assert order(rank(query, found(5, 4), None, pieces, rules=lifted)) == [1, 0]
+
+
+def test_a_file_is_not_lifted_for_a_name_that_everything_says() -> None:
+    pieces = about(Piece(path="model.py"), Piece(path="quantize.py"))
+    query, named = parse_query("quantize a model"), replace(PLAIN, stem=0.8)
+    counted = Statistics(100, (0, 0, 0, 0), {"model": 80, "quantiz": 3})
+    results = rank(query, found(5, 4), None, pieces, rules=named, statistics=counted)
+    assert order(results) == [1, 0]
+    turned = Statistics(100, (0, 0, 0, 0), {"model": 3, "quantiz": 80})
+    results = rank(query, found(4, 5), None, pieces, rules=named, statistics=turned)
+    assert order(results) == [0, 1]
+    assert order(rank(query, found(5, 4), None, pieces, rules=named)) == [0, 1]
 
 
 @pytest.mark.parametrize(
