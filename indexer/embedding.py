@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from codebyte.errors import InputError
-from codebyte.indexer.searching import Embedder, OpenVectors, check_model
+from codebyte.indexer.searching import Embedder, check_model
+from codebyte.indexer.snapshot import OpenVectors
 from codebyte.indexer.store import Store
 from codebyte.indexer.updating import Progress, only_writer
-from codebyte.indexer.vectors import VectorFile
+from codebyte.indexer.vector_file import VectorFile
 
 BATCH = 512  # texts
 _WASTE = 0.5  # share of the rows in no use above which the file is written anew

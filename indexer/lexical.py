@@ -9,11 +9,8 @@ gathered. Frequencies are counted over what is left when a query comes, so that 
 updated scores exactly like one built anew.
 """
 
-import math
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,66 +18,35 @@ from numpy.typing import NDArray
 
 from codebyte.errors import StaleIndexError
 from codebyte.indexer.arrays import REMEDY, load_arrays, save_arrays
+from codebyte.indexer.fields import FIELDS, Fields, Statistics, Vocabulary
 from codebyte.indexer.postings import MAX_COUNT, Segment, merge, unpack
-from codebyte.indexer.words import exact_name, split_words, terms_of
+from codebyte.indexer.words import split_words, terms_of
 
-FIELDS = ("symbol", "path", "signature", "body")
+__all__ = ["FIELDS", "LENGTH", "SATURATION", "WEIGHTS", "Fields", "LexicalIndex", "Statistics"]
+
 WEIGHTS = (2.0, 1.0, 1.4, 1.0)
 SATURATION = (2.5, 1.0, 1.5, 1.5)  # BM25's k1
 LENGTH = (0.9, 0.0, 0.9, 0.75)  # BM25's b
 
 VERSION = 1
 MAX_TERMS = 64  # of a query: the rarest ones
-_MAX_NAME = 250  # characters of the short fields, so that their counts fit a byte
 _MOST_DEAD = 0.25  # share of removed slots above which all is written anew
-_KNOWN_WORDS = 1 << 17
 
 Ids = NDArray[np.int64]
 Scores = NDArray[np.float32]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fields:
-    """What is searched of one document."""
-
-    symbol: str  # its qualified name, such as "Reader.read"
-    path: str
-    signature: str
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """What rarity and lengths are measured by; those of several indexes add up."""
-
-    num: int  # documents
-    lengths: tuple[int, ...]  # in terms, of each field, all documents together
-    counts: Mapping[str, int]  # how many documents have a term
-
-    def __add__(self, other: "Statistics") -> "Statistics":
-        lengths = tuple(a + b for a, b in zip(self.lengths, other.lengths, strict=True))
-        terms = {**self.counts, **other.counts}
-        counts = {term: self.counts.get(term, 0) + other.counts.get(term, 0) for term in terms}
-        return Statistics(self.num + other.num, lengths, counts)
-
-    def rarity(self, term: str) -> float:
-        """BM25's weight of a term; 0 of one that no document has."""
-        have = self.counts.get(term, 0)
-        return math.log1p((self.num - have + 0.5) / (have + 0.5)) if have else 0.0
 
 
 class LexicalIndex:
     """A BM25 index over the fields of documents."""
 
     def __init__(self) -> None:
-        self._vocabulary: dict[str, int] = {}
+        self._vocabulary = Vocabulary()
         self._segments: list[Segment] = []
         self._ids: Ids = np.empty(0, np.int64)
         self._alive: NDArray[np.bool_] = np.empty(0, np.bool_)
         self._lengths: NDArray[np.int32] = np.empty((0, len(FIELDS)), np.int32)
         self._norms: NDArray[np.float32] | None = None  # (s, f), once a query wants it
         self._totals: tuple[int, ...] | None = None  # lengths of all, by field; the same
-        self._known: dict[str, tuple[int, ...]] = {}
 
     def __len__(self) -> int:
         return int(self._alive.sum())
@@ -103,7 +69,7 @@ class LexicalIndex:
         terms: list[NDArray[np.int32]] = []
         packed: list[NDArray[np.uint64]] = []
         for document in documents:
-            counts = self._count(document)
+            counts = self._vocabulary.count(document)
             terms.append(np.fromiter(counts.keys(), np.int32, len(counts)))
             packed.append(np.fromiter(counts.values(), np.uint64, len(counts)))
         if len(terms) != len(new):
@@ -139,7 +105,7 @@ class LexicalIndex:
 
     def statistics(self, query: str | Mapping[str, float]) -> Statistics:
         """What `scores` measures by for a query: to score with other indexes as with one."""
-        numbers = {term: self._vocabulary.get(term) for term in _weighted(query)}
+        numbers = {term: self._vocabulary.terms.get(term) for term in _weighted(query)}
         counts = {
             term: 0 if number is None else len(self._postings(number)[0])
             for term, number in numbers.items()
@@ -157,7 +123,7 @@ class LexicalIndex:
         """
         found = []
         for term, weight in _weighted(query).items():
-            if (number := self._vocabulary.get(term)) is not None:
+            if (number := self._vocabulary.terms.get(term)) is not None:
                 slots, counts = self._postings(number)
                 have = len(slots) if statistics is None else statistics.counts[term]
                 found.append((have, term, slots, counts, weight))
@@ -181,7 +147,7 @@ class LexicalIndex:
         """Writes the index to a file; an earlier one stays until the new one is whole."""
         arrays: dict[str, NDArray[np.generic]] = {
             "version": np.array([VERSION, len(self._segments)]),
-            "vocabulary": np.frombuffer("\n".join(self._vocabulary).encode(), np.uint8),
+            "vocabulary": np.frombuffer("\n".join(self._vocabulary.terms).encode(), np.uint8),
             "ids": self._ids,
             "alive": self._alive,
             "lengths": self._lengths,
@@ -203,7 +169,7 @@ class LexicalIndex:
         try:
             text = arrays["vocabulary"].tobytes().decode()
             names = text.split("\n") if text else []
-            index._vocabulary = {term: i for i, term in enumerate(names)}
+            index._vocabulary = Vocabulary({term: i for i, term in enumerate(names)})
             index._ids, index._alive = arrays["ids"], arrays["alive"]
             index._lengths = arrays["lengths"]
             index._segments = [
@@ -213,32 +179,6 @@ class LexicalIndex:
         except (KeyError, ValueError) as error:
             raise StaleIndexError(f"{file} is damaged ({error}): {REMEDY}") from error
         return index
-
-    def _count(self, document: Fields) -> dict[int, int]:
-        """How often each term occurs, all fields in one number; see `unpack`."""
-        counts: dict[int, int] = {}
-        known = self._known
-        names = ((document.symbol, 40), (document.path, 48), (document.signature, 56))
-        body = document.body.decode("utf-8", "replace")
-        for text, shift in ((body, 0), *((name[:_MAX_NAME], shift) for name, shift in names)):
-            for word, count in Counter(split_words(text)).items():
-                if (numbers := known.get(word)) is None:
-                    numbers = self._numbers(word)
-                for number in numbers:
-                    counts[number] = counts.get(number, 0) + (count << shift)
-        name = exact_name(document.symbol[-_MAX_NAME:])
-        if len(name) > 1 and not any(character.isspace() for character in name):
-            counts[self._vocabulary.setdefault(name, len(self._vocabulary))] = 1 << 40
-        return counts
-
-    def _numbers(self, word: str) -> tuple[int, ...]:
-        """The terms of a word, new ones included."""
-        vocabulary = self._vocabulary
-        numbers = tuple(vocabulary.setdefault(term, len(vocabulary)) for term in terms_of(word))
-        if len(self._known) >= _KNOWN_WORDS:
-            self._known.clear()
-        self._known[word] = numbers
-        return numbers
 
     def _postings(self, term: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
         """The slots that have a term and are not removed, with its counts (n, f)."""
@@ -282,7 +222,6 @@ class LexicalIndex:
     def _write_anew(self) -> None:
         """Drops removed documents and the terms that only they had."""
         numbers = np.cumsum(self._alive) - 1
-        self._known.clear()
         if not self._alive.any():
             self.__init__()  # type: ignore[misc]
             return
@@ -290,8 +229,8 @@ class LexicalIndex:
         kept = self._alive[whole.slots]
         terms = whole.postings()[kept]
         used = np.unique(terms)
-        names = list(self._vocabulary)
-        self._vocabulary = {names[term]: i for i, term in enumerate(used)}
+        names = list(self._vocabulary.terms)
+        self._vocabulary = Vocabulary({names[term]: i for i, term in enumerate(used)})
         self._segments = [
             Segment.of(
                 np.searchsorted(used, terms).astype(np.int32),

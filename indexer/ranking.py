@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from codebyte.indexer.lexical import Statistics
+from codebyte.indexer.fields import Statistics
 from codebyte.indexer.query import Query
 from codebyte.indexer.rules import Metadata, Rules, apply_rules
 

@@ -15,8 +15,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from codebyte.indexer.fields import Statistics
 from codebyte.indexer.languages import is_test
-from codebyte.indexer.lexical import Statistics
 from codebyte.indexer.query import Query
 from codebyte.indexer.words import exact_name, split_words, terms_of
 

@@ -1,8 +1,7 @@
 """Asks words and vectors together, over one moment of an index."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -12,13 +11,11 @@ from codebyte.errors import InputError, StaleIndexError
 from codebyte.indexer.associations import packaged_associations
 from codebyte.indexer.catalog import Catalog, Mask
 from codebyte.indexer.exact import matching_texts
-from codebyte.indexer.lexical import LexicalIndex, Statistics
+from codebyte.indexer.fields import Statistics
 from codebyte.indexer.query import Query
 from codebyte.indexer.ranking import Found, Mode, Ranked, Rules, rank
+from codebyte.indexer.snapshot import Snapshot
 from codebyte.indexer.store import Entry, Store
-from codebyte.indexer.vectors import MakeNearest, Nearest, VectorFile, VectorSearch
-
-OpenVectors = Callable[[str, int], VectorFile]
 
 MOST_ENTRIES = 1 << 17  # documents that are remembered, each of about 500 bytes
 DENSE_CANDIDATES = 500  # of each kind, where not everything is compared
@@ -64,62 +61,6 @@ class Hit:
     copies: int = 0  # how many more documents say the same
 
 
-@dataclass(slots=True)
-class Snapshot:
-    """An index as it was at one moment, in memory."""
-
-    generation: int
-    num_rows: int
-    lexical: LexicalIndex
-    catalog: Catalog
-    vectors: VectorFile | None = None
-    nearest: Nearest | None = None
-    entries: dict[int, Entry] = field(default_factory=dict)  # those looked at so far
-
-
-def read_snapshot(
-    store: Store,
-    folder: Path | None,
-    before: Snapshot | None,
-    lexical: LexicalIndex | None,
-    open_vectors: OpenVectors,
-    make_nearest: MakeNearest = VectorSearch,
-) -> Snapshot:
-    """Reads what has changed since an earlier snapshot; call it inside `store.reading`.
-
-    Args:
-        store: of the index.
-        folder: of the index; None for one in memory.
-        before: an earlier snapshot, which is not to be used any more.
-        lexical: the words of this moment, where they are at hand.
-        open_vectors: opens the file of vectors of a name and width.
-        make_nearest: searches them.
-
-    Raises:
-        StaleIndexError: a file of the index is missing or damaged.
-    """
-    generation, num_rows = int(store.get("generation")), int(store.get("rows"))
-    if before is not None and (before.generation, before.num_rows) == (generation, num_rows):
-        return before
-    if before is not None and before.generation == generation:
-        now = replace(before, num_rows=num_rows)
-        now.catalog.read_rows()
-    else:
-        name = store.get("words")
-        if lexical is None:
-            lexical = LexicalIndex.load(folder / name) if folder and name else LexicalIndex()
-        now = Snapshot(generation, num_rows, lexical, Catalog(store))
-    name, dim = store.get("vectors"), store.get("dim")
-    if name is None:
-        now.vectors = now.nearest = None
-        return now
-    now.vectors = open_vectors(name, dim)
-    now.vectors.grow(num_rows)
-    cache = None if folder is None else (folder / name).with_suffix(".faiss")
-    now.nearest = make_nearest(now.vectors, now.catalog.rows, cache)
-    return now
-
-
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """What words, related words and vectors found, to be ranked."""
@@ -145,7 +86,7 @@ def find(
 
     Args:
         store: of the snapshot.
-        snapshot: from `read_snapshot`.
+        snapshot: from `codebyte.indexer.snapshot.read_snapshot`.
         query: what was asked.
         k: how many.
         mode: which kinds of scores count.

@@ -20,8 +20,8 @@ import numpy as np
 from codebyte.errors import InputError, RepoError
 from codebyte.indexer.associations import packaged_associations
 from codebyte.indexer.clone import public_url
+from codebyte.indexer.fields import Statistics
 from codebyte.indexer.index import CodeIndex
-from codebyte.indexer.lexical import Statistics
 from codebyte.indexer.query import Query, parse_query
 from codebyte.indexer.ranking import POOL, Found, Mode, Ranked, rank
 from codebyte.indexer.searching import Candidates, Embedder, Hit, candidates, hits_of

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from codebyte.indexer.chunk import Chunk, Symbol
-from codebyte.indexer.lexical import Fields
+from codebyte.indexer.fields import Fields
 from codebyte.indexer.schema import open_database, translated
 
 _MANY = 500  # values of one SQL list

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from codebyte.indexer.fields import Statistics
 from codebyte.indexer.index import CodeIndex
-from codebyte.indexer.lexical import Statistics
 from codebyte.indexer.store import Entry
 from codebyte.indexer.words import exact_name, terms_of
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from codebyte.indexer.lexical import Statistics
+from codebyte.indexer.fields import Statistics
 from codebyte.indexer.query import parse_query
 from codebyte.indexer.ranking import NEARNESS, Found, Ranked, Rules, rank
 
