@@ -3,7 +3,8 @@
 Clones or opens each source, writes a deduplicated corpus into the run's folder, trains, and leaves
 a checkpoint in OUT/latest that every codebyte command takes by --checkpoint. Ctrl-C saves; --resume
 goes on with the same losses as if it had never stopped. `torchrun --nproc-per-node N train_code.py
-...` shares each batch among N processes.
+...` shares each batch among N processes, with --shard the weights too; with torchrun's own
+--max-restarts a run that lost a process goes on from what it saved last.
 """
 
 import argparse
@@ -38,6 +39,11 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="go on from this model instead of a new one ('packaged' for the one that is built in)",
     )
+    parser.add_argument(
+        "--grow",
+        action="store_true",
+        help="give the model of --checkpoint the further matches and the context of --preset",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--steps", type=int, default=DEFAULT_STEPS, help="optimizer steps in all")
     parser.add_argument(
@@ -61,6 +67,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="hold this repository out for validation (default: chosen by a hash)",
     )
     parser.add_argument("--cache", type=Path, help="where clones of URLs are kept")
+    parser.add_argument(
+        "--shard",
+        action="store_true",
+        help="under torchrun, leave each process a part of every weight (FSDP2)",
+    )
     parser.add_argument("--compile", action="store_true", help="torch.compile the step")
     parser.add_argument("--threads", type=int, help="CPU threads of each process (default: all)")
     parser.add_argument("--device", help="cpu, cuda, ... (default: the fastest here)")
@@ -94,18 +105,22 @@ def _train(args: argparse.Namespace) -> int:
     from codebyte.checkpoint import load
     from codebyte.config import PRESETS, TrainConfig
     from codebyte.errors import ConfigError
+    from codebyte.growth import grown
     from codebyte.memory import keep_freed_memory
     from codebyte.training import train
 
     keep_freed_memory()
     if args.threads:
         torch.set_num_threads(args.threads)
+    if _restarted() and (args.out / "latest").exists():
+        args.resume = True
     if args.preset not in PRESETS:
         raise ConfigError(f"preset {args.preset!r} is not one of: {', '.join(PRESETS)}")
     model = PRESETS[args.preset]
     start = None
     if args.checkpoint is not None and not args.resume:
         start = load(None if args.checkpoint == "packaged" else args.checkpoint, args.device)
+        start = grown(start, model) if args.grow else start
         model = start.config
     elif args.resume:
         model = load(args.out / "latest", "cpu").config
@@ -132,6 +147,7 @@ def _train(args: argparse.Namespace) -> int:
         resume=args.resume,
         minutes=args.minutes,
         device=args.device,
+        shard=args.shard,
     )
     if int(os.environ.get("RANK", "0")) == 0:
         how = (
@@ -142,6 +158,11 @@ def _train(args: argparse.Namespace) -> int:
         how = "done" if result.finished else how
         print(f"{how} after {result.step} steps: {args.out / 'latest'}")
     return 130 if result.interrupted else 0
+
+
+def _restarted() -> bool:
+    """Whether torchrun started this anew after a process was lost."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
 def _corpus(args: argparse.Namespace) -> "Corpus":
@@ -156,7 +177,7 @@ def _corpus(args: argparse.Namespace) -> "Corpus":
     if args.corpus is not None and args.sources:
         raise ConfigError("give either sources or --corpus, not both")
     folder = args.corpus or args.out / "corpus"
-    if args.resume:
+    if args.resume or (_restarted() and (folder / "corpus.json").exists()):
         return Corpus(folder)
     if (args.out / "latest").exists():
         raise ConfigError(f"{args.out} holds a run already; --resume it or name another folder")

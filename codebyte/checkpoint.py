@@ -42,6 +42,7 @@ def save(
     *,
     quantize: str | None = None,
     training: Mapping[str, Any] | None = None,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Writes a checkpoint; at every moment the folder holds whole files, the old or the new ones.
 
@@ -51,6 +52,7 @@ def save(
         quantize: how weights are stored; None keeps float32. "int8" stores matrices and tables in
             one byte a number and the rest as bfloat16 (see codebyte/quantize.py).
         training: what to remember about how the model was made; values that JSON can hold.
+        weights: by name, in place of the model's own, of which it may hold a part only.
 
     Raises:
         CheckpointError: if weights are NaN or infinite, or the folder cannot be written.
@@ -65,7 +67,7 @@ def save(
     config = {"format": FORMAT, "model": model.config.to_json(), "training": dict(training or {})}
     text = json.dumps(config, indent=2) + "\n"
     tensors: dict[str, Tensor] = {}
-    for name, weight in model.state_dict().items():
+    for name, weight in (model.state_dict() if weights is None else weights).items():
         weight = weight.detach().cpu()
         if not weight.isfinite().all():
             raise CheckpointError(
@@ -76,9 +78,9 @@ def save(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # The last named takes its place first: where there is a config, its weights are there too.
-        with _replacing(folder / CONFIG_NAME) as head, _replacing(folder / WEIGHTS_NAME) as weights:
+        with _replacing(folder / CONFIG_NAME) as head, _replacing(folder / WEIGHTS_NAME) as body:
             head.write_text(text, encoding="utf-8")
-            save_file(tensors, weights, metadata={"format": "pt"})
+            save_file(tensors, body, metadata={"format": "pt"})
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"the checkpoint {folder} could not be written ({error}); give a folder with room"

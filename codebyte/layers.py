@@ -261,5 +261,6 @@ def in_pieces(function: Callable[..., Tensor], *inputs: Tensor, reach: int = 0) 
     for start in range(0, inputs[0].shape[1], PIECE):
         first = max(0, start - reach)
         piece = [x[:, first : start + PIECE] for x in inputs]
-        out.append(checkpoint(function, *piece, use_reentrant=False)[:, start - first :])
+        made = checkpoint(function, *piece, use_reentrant=False)
+        out.append(made[:, start - first :] if first < start else made)
     return out[0] if len(out) == 1 else torch.cat(out, dim=1)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from codebyte.config import TrainConfig
 from codebyte.layers import Stack
+from codebyte.parallel import divided, part_of, whole
 
 # Coefficients of five Newton-Schulz steps (Polar Express, arXiv:2505.16932), scaled by 1.01 for
 # safety.
@@ -58,15 +59,16 @@ class Muon(torch.optim.Optimizer):
                 if p.grad is not None:
                     by_shape.setdefault(p.shape, []).append(p)
             for shape, params in by_shape.items():
-                directions = torch.stack([self._direction(p, group["momentum"]) for p in params])
+                momentum = group["momentum"]
+                directions = torch.stack([whole(self._direction(p, momentum)) for p in params])
                 if directions.is_cuda:
                     directions = directions.bfloat16()
                 # a tall matrix gets larger steps, so that outputs move alike whatever the shape
                 scale = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
-                updates = orthogonal(directions)
+                updates = divided(orthogonal, directions)
                 for p, update in zip(params, updates, strict=True):
                     p.mul_(1 - group["lr"] * group["weight_decay"])
-                    p.add_(update.to(p.dtype), alpha=-scale)
+                    p.add_(part_of(update.to(p.dtype), p), alpha=-scale)
 
     def _direction(self, p: Tensor, momentum: float) -> Tensor:
         state = self.state[p]

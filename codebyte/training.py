@@ -2,41 +2,36 @@
 
 A run is a folder:
 
-    latest/           checkpoint (loads with codebyte.load), optimizer.safetensors and run.json
+    latest/           checkpoint (loads with codebyte.load) and what it takes to go on (resume.py)
     before-decay/     the same, from the last step at full rate: training can go on from here
     metrics.jsonl     one line a step, and one a validation
     tensorboard/, curve.png
 """
 
-import json
 import math
 import os
-import shutil
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from codebyte import checkpoint, parallel
 from codebyte.config import ModelConfig, TrainConfig
 from codebyte.corpus import Corpus
 from codebyte.device import pick_device, training_dtype
-from codebyte.errors import CheckpointError, ConfigError
+from codebyte.errors import ConfigError
 from codebyte.layers import set_recompute
 from codebyte.megabyte import Megabyte
 from codebyte.optim import build_optimizers, decay_start, rate_at, set_rates
 from codebyte.progress import Progress
+from codebyte.resume import Optimizers, put_back, restore_run, save_run
 from codebyte.vocab import PAD
-
-Optimizers = list[torch.optim.Optimizer]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,12 +53,14 @@ def train(
     resume: bool = False,
     minutes: float | None = None,
     device: str | None = None,
+    shard: bool = False,
 ) -> TrainResult:
     """Trains a model into the folder `out`; Ctrl-C saves and returns.
 
     Resumed, it gives the same losses as if it had never stopped: batches are a function of the
     step, and weights and optimizer are restored exactly. Under torchrun every process calls it with
-    the same arguments.
+    the same arguments; how many there are changes neither the batches nor, but for rounding, the
+    losses, and may change from one call to the next.
 
     Args:
         corpus: what to train and validate on.
@@ -73,15 +70,35 @@ def train(
         resume: go on from `out`/latest.
         minutes: save and return after so long, however many steps are done.
         device: None picks one.
+        shard: leave each process of several a part of every weight (FSDP2) instead of all of them.
 
     Raises:
         ConfigError: if `out` holds a run already and `resume` is False.
         CheckpointError: if there is nothing to resume, or it is damaged.
     """
-    rank, world = parallel.join()
-    folder, place = Path(out), pick_device(device)
+    with parallel.joined() as (rank, world):
+        return _train(corpus, Path(out), model, config, resume, minutes, device, shard, rank, world)
+
+
+def _train(
+    corpus: Corpus,
+    folder: Path,
+    model: Megabyte | ModelConfig,
+    config: TrainConfig,
+    resume: bool,
+    minutes: float | None,
+    device: str | None,
+    shard: bool,
+    rank: int,
+    world: int,
+) -> TrainResult:
+    place = pick_device(device)
     torch.manual_seed(config.seed)
     latest = folder / "latest"
+    if rank == 0:
+        put_back(latest)
+    parallel.wait()
+    shared = shard and world > 1
     if resume:
         network = checkpoint.load(latest, place)
     elif latest.exists():
@@ -93,28 +110,35 @@ def train(
             f"rows {config.rows} must be a multiple of "
             f"processes {world} times accumulate {config.accumulate}"
         )
+    if shared and config.compile:
+        raise ConfigError("compile and shard do not go together: leave one of them out")
     network.train()
     set_recompute(network, config.recompute)
+    if shared:
+        parallel.share_out(network)
     optimizers = build_optimizers(network, config)
-    step = _restore(latest, network, optimizers) if resume else 0
-    run = _Run(corpus, network, optimizers, config, place, rank, world)
+    step = restore_run(latest, network, optimizers) if resume else 0
+    run = _Run(corpus, network, optimizers, config, place, rank, world, shared)
+
+    def save(name: str) -> None:
+        if shared or rank == 0:
+            save_run(folder / name, network, optimizers, step, config, shared=shared)
+
     with Progress(folder, config, step, shown=rank == 0) as progress, _interruptible() as stopped:
         saved_at, bits = time.monotonic(), math.nan
         until = math.inf if minutes is None else saved_at + 60 * minutes
         while step < config.steps and not _any(stopped() or time.monotonic() > until, place):
-            if step == decay_start(config) and step > 0 and rank == 0:
-                _save(folder / "before-decay", network, optimizers, step, config)
+            if step == decay_start(config) and step > 0:
+                save("before-decay")
             progress.step(step, run.step(step), rate_at(step, config))
             step += 1
             if step % config.validate_every == 0 or step == config.steps:
                 bits = run.validate()
-                progress.validation(step, bits, run.sample() if rank == 0 else "")
-            if time.monotonic() - saved_at > config.save_every and rank == 0:
-                _save(latest, network, optimizers, step, config)
+                progress.validation(step, bits, "" if shared or rank else run.sample())
+            if _any(rank == 0 and time.monotonic() - saved_at > config.save_every, place):
+                save("latest")
                 saved_at = time.monotonic()
-        if rank == 0:
-            _save(latest, network, optimizers, step, config)
-    parallel.leave()
+        save("latest")
     finished = step == config.steps
     return TrainResult(
         step=step, finished=finished, interrupted=stopped() and not finished, bits_per_byte=bits
@@ -131,9 +155,11 @@ class _Run:
         device: torch.device,
         rank: int,
         world: int,
+        shared: bool,
     ) -> None:
         self.corpus, self.model, self.optimizers = corpus, model, optimizers
         self.config, self.device, self.rank, self.world = config, device, rank, world
+        self.shared = shared
         self.dtype = training_dtype(device)
         self.losses = torch.compile(model.losses, dynamic=True) if config.compile else model.losses
 
@@ -163,10 +189,12 @@ class _Run:
         nats = torch.zeros((), device=self.device)
         for part in ids.chunk(config.accumulate):
             loss = self._nats(part)
-            (loss / count).backward()
+            # of gradients that are shared out the mean is taken, and the sum is wanted
+            (loss * (self.world if self.shared else 1) / count).backward()
             nats += loss.detach()
         parameters = list(self.model.parameters())
-        parallel.add_up_gradients(parameters)
+        if not self.shared:
+            parallel.add_up_gradients(parameters)
         torch.nn.utils.clip_grad_norm_(parameters, config.clip)
         set_rates(self.optimizers, rate_at(step, config))
         for optimizer in self.optimizers:
@@ -224,53 +252,6 @@ def _interruptible() -> Iterator[Any]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _named(
-    model: Megabyte, optimizers: Optimizers
-) -> Iterator[tuple[str, torch.optim.Optimizer, Tensor]]:
-    names = {p: name for name, p in model.named_parameters()}
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            for p in group["params"]:
-                yield names[p], optimizer, p
-
-
-def _save(
-    folder: Path, model: Megabyte, optimizers: Optimizers, step: int, config: TrainConfig
-) -> None:
-    """Writes beside the folder, then puts the new one in its place."""
-    fresh = folder.with_name(folder.name + ".new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    checkpoint.save(model, fresh, training={"step": step, "config": asdict(config)})
-    tensors = {
-        f"{name}/{key}": torch.as_tensor(value).cpu().contiguous()
-        for name, optimizer, p in _named(model, optimizers)
-        for key, value in optimizer.state[p].items()
-    }
-    save_file(tensors, fresh / "optimizer.safetensors")
-    (fresh / "run.json").write_text(json.dumps({"step": step}) + "\n")
-    old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    fresh.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _restore(folder: Path, model: Megabyte, optimizers: Optimizers) -> int:
-    """Restores the optimizers; gives the number of steps done."""
-    try:
-        tensors = load_file(folder / "optimizer.safetensors", device=str(model.device))
-        step = int(json.loads((folder / "run.json").read_text())["step"])
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise CheckpointError(f"{folder} cannot be resumed ({error}); start a new run") from error
-    for name, optimizer, p in _named(model, optimizers):
-        keys = [key for key in tensors if key.rsplit("/", 1)[0] == name]
-        for key in keys:
-            value = tensors[key]
-            optimizer.state[p][key.rsplit("/", 1)[1]] = value.cpu() if value.ndim == 0 else value
-    return step
 
 
 def with_steps(config: TrainConfig, num_bytes: int) -> TrainConfig:

@@ -44,6 +44,21 @@ def test_repositories_become_a_checkpoint_and_a_broken_one_is_left_out(
     assert checkpoint.load_training(out / "latest")["step"] == 3
 
 
+def test_a_command_that_torchrun_starts_again_goes_on(
+    train_code: ModuleType, tiny_repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [str(tiny_repo), "--out", str(tmp_path / "run"), *SETTINGS]
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert train_code.main(command) == 0  # nothing was saved before: from the start
+    before = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert train_code.main([*command, "--steps", "3"]) == 0
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [0, 1, 2, 2, 3]
+    assert lines[: len(before)] == before
+    monkeypatch.delenv("TORCHELASTIC_RESTART_COUNT")
+    assert train_code.main(command) == 1  # and it is refused where it was not started again
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -1,10 +1,7 @@
-"""Training: it learns, stops and goes on exactly, and does not care how a batch is shared out."""
+"""Training: it learns, stops and goes on exactly, and does not care how a batch is cut."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,30 +84,6 @@ def test_parts_of_a_batch_add_up_to_the_batch(corpus: Corpus, whole: Path, tmp_p
     config = replace(CONFIG, accumulate=4)
     train(corpus, tmp_path / "parts", PRESETS["tiny"], config, device="cpu")
     np.testing.assert_allclose(losses(tmp_path / "parts"), losses(whole), rtol=1e-4)
-
-
-@pytest.mark.slow
-def test_two_processes_give_the_losses_of_one(corpus: Corpus, whole: Path, tmp_path: Path) -> None:
-    script = tmp_path / "both.py"
-    script.write_text(
-        "import torch\n"
-        "torch.set_num_threads(1)\n"
-        "from codebyte.config import PRESETS\n"
-        "from codebyte.corpus import Corpus\n"
-        "from codebyte.training import train\n"
-        "from test_training import CONFIG\n"
-        f"train(Corpus({str(corpus.path)!r}), {str(tmp_path / 'both')!r}, PRESETS['tiny'], CONFIG,"
-        " device='cpu')\n"
-    )
-    here = Path(__file__).parent
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    environment = {**os.environ, "PYTHONPATH": f"{here.parent}:{here}", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, str(script)], env=environment, capture_output=True, text=True, timeout=180
-    )
-    assert done.returncode == 0, done.stderr
-    np.testing.assert_allclose(losses(tmp_path / "both"), losses(whole), rtol=1e-4)
-    np.testing.assert_allclose(valid(tmp_path / "both"), valid(whole), rtol=1e-4)
 
 
 def test_the_model_learns(corpus: Corpus, tmp_path: Path) -> None:

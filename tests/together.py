@@ -1,0 +1,65 @@
+"""What two processes do together, started by tests/test_parallel.py through torchrun.
+
+The first time they train by data parallel, with weights shared out, stopped by one of them, on from
+a run of one process, and into a run in which the second process is killed; started again, they go
+on with that one.
+"""
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from codebyte import parallel
+from codebyte.config import PRESETS, TrainConfig
+from codebyte.corpus import Corpus
+from codebyte.training import train
+
+CONFIG = TrainConfig(
+    steps=6, rows=4, length=96, warmup=2, decay=0.5, validate_every=3, validate_rows=4
+)
+
+
+class Stopping(Corpus):
+    """Sends the process a signal while the batch of a step is made."""
+
+    number, step = signal.SIGINT, 2
+
+    def batch(self, split: str, step: int, **settings: Any) -> NDArray[np.uint16]:
+        if split == "train" and step == self.step:
+            os.kill(os.getpid(), self.number)
+        return super().batch(split, step, **settings)
+
+
+class Killing(Stopping):
+    """As if the machine had gone."""
+
+    number, step = signal.SIGKILL, 4
+
+
+def together(folder: Path) -> None:
+    """Trains runs in the folder, which has a corpus and the run `one`, stopped after 3 steps."""
+    torch.set_num_threads(1)
+    corpus, tiny = Corpus(folder / "corpus"), PRESETS["tiny"]
+    second, again = os.environ["RANK"] == "1", int(os.environ["TORCHELASTIC_RESTART_COUNT"]) > 0
+    saving = replace(CONFIG, save_every=1e-9, recompute=True, accumulate=2)
+    killed = Killing(corpus.path) if second and not again else corpus
+    with parallel.joined():  # once for all calls of train
+        if not again:
+            train(corpus, folder / "both", tiny, CONFIG)
+            train(corpus, folder / "shared", tiny, CONFIG, shard=True)
+            stopped = Stopping(corpus.path) if second else corpus
+            result = train(stopped, folder / "stopped", tiny, CONFIG, shard=True)
+            assert (result.step, result.finished) == (3, False)
+            train(corpus, folder / "one", tiny, CONFIG, resume=True, shard=True)
+        train(killed, folder / "killed", tiny, saving, resume=again, shard=True)
+
+
+if __name__ == "__main__":
+    together(Path(sys.argv[1]))
