@@ -1,12 +1,24 @@
 """How surprising each byte is, in bits, over data of any length and in bounded memory.
 
 Data that fits a window goes through the model once. Longer data goes by windows, each of which
-reads half a window again as context and scores the other half (w the window):
+reads again as context what it shares with the one before and scores the rest, `stride` bytes (w the
+window, the stride half of it, as by default):
 
     bytes      0 ........ w ........ 2w
     window 0   scored scored
     window 1       read   scored
     window 2              read   scored
+
+With stride = w no byte is read twice and the first ones of each window know nothing of what came
+before; half of w is the sliding window of Yu et al. (2023), at twice the cost of that.
+
+Their strided inference is for patches of a fixed size p, whose first bytes are given a state of the
+trunk that is fresh and whose last ones a state that is up to p - 1 bytes old. The data is read
+twice, the second time from byte p / 2 on, and of each byte those bits count for which it stood
+nearer to its patch's start; again at twice the cost:
+
+    first time     |A a a a b b b b|B ...     A a a a of the first, b b b b of the second
+    second time            |b b b b a a a a|
 
 The bits of a byte depend on the bytes before it only, not on how much follows.
 """
@@ -24,7 +36,13 @@ Buffer = bytes | bytearray | memoryview
 
 
 def surprisal(
-    model: Megabyte, data: Buffer, *, window: int | None = None, batch: int = 4
+    model: Megabyte,
+    data: Buffer,
+    *,
+    window: int | None = None,
+    batch: int = 4,
+    stride: int | None = None,
+    strided: bool = False,
 ) -> NDArray[np.float32]:
     """Gives -log2 p of each byte under the model, (len(data),).
 
@@ -33,21 +51,51 @@ def surprisal(
         data: may be empty and may hold any bytes, NUL included.
         window: bytes read at once; None for the model's context.
         batch: windows computed together; memory grows with window * batch only.
+        stride: bytes scored by each window after the first; None for half of the window.
+        strided: read twice, half a patch apart, and keep the better half of each patch.
 
     Raises:
-        InputError: if window or batch is less than 1.
+        InputError: if window, batch or stride is less than 1, the stride is more than the window,
+            or `strided` is asked of a model without patches of a fixed size.
     """
     size = model.config.context if window is None else window
     if size < 1 or batch < 1:
         raise InputError(f"window {size} and batch {batch} must be at least 1")
+    step = size - size // 2 if stride is None else stride
+    if not 1 <= step <= size:
+        raise InputError(f"stride {step} must be from 1 to the window, {size}")
     ids = torch.from_numpy(np.frombuffer(data, np.uint8).copy())
+    bits = _by_windows(model, ids, size, step, batch)
+    if not strided:
+        return bits
+    if model.config.patching == "word" or len(model.config.levels) == 1:
+        raise InputError("strided scoring needs patches of a fixed size: patching 'fixed'")
+    patch = model.config.levels[0].patch_size
+    half = patch // 2
+    others = _by_windows(model, ids[half:], size, step, batch)
+    nearer = _phases(len(others), size, step, patch) < _phases(len(bits), size, step, patch)[half:]
+    nearer[: patch - half] = False  # there the second time knows nothing of the first half patch
+    bits[half:][nearer] = others[nearer]
+    return bits
+
+
+def _phases(n: int, size: int, step: int, patch: int) -> NDArray[np.int64]:
+    """How far from its patch's start each of n bytes stands in the window that scores it."""
+    place = np.arange(n)
+    start = np.where(place < size, 0, -(-(place - size + 1) // step) * step)
+    return (place - start) % patch
+
+
+def _by_windows(
+    model: Megabyte, ids: torch.Tensor, size: int, step: int, batch: int
+) -> NDArray[np.float32]:
     bits = np.empty(len(ids), np.float32)
     if len(ids) == 0:
         return bits
     first = ids[:size]
     bits[: len(first)] = _bits(model, first[None])[0]
-    read = size // 2
-    starts = range(size - read, len(ids) - read, size - read)  # of the later windows
+    read = size - step
+    starts = range(step, len(ids) - read, step)  # of the later windows
     full = [start for start in starts if start + size <= len(ids)]
     for i in range(0, len(full), batch):
         group = full[i : i + batch]

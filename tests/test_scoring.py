@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from codebyte.config import LevelConfig, ModelConfig
 from codebyte.errors import InputError
 from codebyte.megabyte import Megabyte
 from codebyte.scoring import bits_per_byte, line_bits, surprisal
@@ -43,6 +44,63 @@ def test_bits_add_up_to_the_product_of_next_byte_probabilities(tiny_model: Megab
     np.testing.assert_allclose(bits, step_by_step(tiny_model, data), atol=2e-4)
     assert bits.dtype == np.float32
     assert bits.sum() == pytest.approx(sum(step_by_step(tiny_model, data)), rel=1e-5)
+
+
+def starts_of(place: int, window: int, stride: int) -> int:
+    """Where the window that scores a byte begins: the first that reaches it."""
+    start = 0
+    while place >= start + window:
+        start += stride
+    return start
+
+
+def byte_by_byte(model: Megabyte, data: bytes, window: int, stride: int) -> list[float]:
+    """The slow path: for each byte a pass over its window up to it."""
+    starts = [starts_of(i, window, stride) for i in range(len(data))]
+    return [float(one_forward(model, data[start : i + 1])[-1]) for i, start in enumerate(starts)]
+
+
+@pytest.mark.parametrize("stride", [1, 10, 24, 31, 32])
+def test_a_window_scores_as_many_bytes_as_the_stride_says(
+    tiny_model: Megabyte, stride: int
+) -> None:
+    bits = surprisal(tiny_model, LONG[:90], window=32, stride=stride)
+    np.testing.assert_allclose(bits, byte_by_byte(tiny_model, LONG[:90], 32, stride), atol=2e-4)
+
+
+@pytest.mark.parametrize(("wiring", "patch"), [("context", 8), ("paper", 8), ("paper", 5)])
+@pytest.mark.parametrize(("window", "stride"), [(40, 16), (200, 100)])
+def test_strided_bits_are_those_of_the_pass_in_which_a_byte_is_nearer_its_patch_s_start(
+    wiring: str, patch: int, window: int, stride: int
+) -> None:
+    levels = (LevelConfig(dim=32, layers=1, head_dim=16, patch_size=patch),)
+    levels += (LevelConfig(dim=32, layers=1, head_dim=16),)
+    torch.manual_seed(1)
+    model = Megabyte(ModelConfig(levels=levels, wiring=wiring, patching="fixed", context=200))
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 0.1 * torch.randn_like(weight)
+    data, half = LONG[:120], patch // 2
+    first = byte_by_byte(model.eval(), data, window, stride)
+    second = byte_by_byte(model, data[half:], window, stride)
+    wanted = first[:patch]
+    for i in range(patch, len(data)):
+        phase = (i - starts_of(i, window, stride)) % patch
+        other = (i - half - starts_of(i - half, window, stride)) % patch
+        wanted.append(second[i - half] if other < phase else first[i])
+    bits = surprisal(model, data, window=window, stride=stride, strided=True)
+    np.testing.assert_allclose(bits, wanted, atol=2e-4)
+    kept = sum(a != b for a, b in zip(wanted, first, strict=True))
+    assert len(data) / 3 < kept < 2 * len(data) / 3  # half of each patch is of the second pass
+
+
+def test_strides_that_leave_bytes_out_and_patches_without_a_size_are_refused(
+    tiny_model: Megabyte,
+) -> None:
+    with pytest.raises(InputError, match="stride 33 must be from 1 to the window, 32"):
+        surprisal(tiny_model, CODE, window=32, stride=33)
+    with pytest.raises(InputError, match="patches of a fixed size"):
+        surprisal(tiny_model, CODE, strided=True)
 
 
 def test_every_nul_counts(tiny_model: Megabyte) -> None:
