@@ -274,9 +274,7 @@ PRESETS: dict[str, ModelConfig] = {
         ngrams=(2, 3),
         ngram_buckets=64,
         ngram_dim=16,
-        matches=(3, 4),
-        match_words=(0, 1),
-        match_depth=2,
+        matches=(4,),
     ),
     # the packaged model: two CPU cores, an hour or a few
     "small": _preset(128, 192, 6, context=8192, decoder=2),
@@ -294,5 +292,5 @@ PRESETS: dict[str, ModelConfig] = {
     ),
     # one GPU and larger; the figures are in docs/model.md
     "base": _preset(512, 768, 12, context=8192, decoder=3, buckets=65536, ngram_dim=256),
-    "large": _preset(768, 1536, 24, context=16384, decoder=4, buckets=131072, ngram_dim=384),
+    "large": _preset(768, 1536, 26, context=16384, decoder=4, buckets=131072, ngram_dim=384),
 }
