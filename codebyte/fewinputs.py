@@ -112,13 +112,8 @@ class FewInputs:
             low = 0 if self._keep is None else max(0, place - self._keep)
             same = past[:, low:place] == past[:, place, None]
             for i, where in enumerate(same):
-                end = len(where)
-                for times in range(self._depth):
-                    back = int(where[:end][::-1].argmax()) if end else 0
-                    if not end or not where[end - 1 - back]:
-                        break
-                    end -= 1 + back
-                    rows[j, times, i] = ids[low + end + 1]
+                found = where.nonzero()[0][: -self._depth - 1 : -1]  # the last first
+                rows[j, : len(found), i] = ids[found + (low + 1)]
         flat = rows.reshape(n, -1)
         return flat + np.arange(flat.shape[1]) * (self._none + 1)
 

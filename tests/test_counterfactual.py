@@ -36,6 +36,8 @@ def quick_model() -> Megabyte:
             ngram_buckets=64,
             ngram_dim=8,
             matches=(2, 4),
+            match_words=(0, 1, 2),
+            match_depth=3,
         )
     )
 
@@ -86,6 +88,8 @@ def test_the_gain_of_an_edit_is_the_fall_in_bits_of_its_block() -> None:
     edit = Edit("operator", "* to +", place, place + 1, b"+")
     after = Reading(model, TEXT[:place] + b"+" + TEXT[place + 1 :], layout)
     gains = reading.gains([edit], [len(TEXT)])
+    for each in (reading, after):
+        each.read()
     fall = float(reading.bits.sum() - after.bits.sum())
     assert gains.sum() == pytest.approx(fall, abs=2e-2)
     assert gains[0, 0] == pytest.approx(reading.bits[place] - after.bits[place], abs=1e-3)
@@ -105,6 +109,8 @@ def test_blocks_are_read_with_the_text_behind_them_in_view() -> None:
     first, second = TEXT[:64], TEXT[64:128]
     one = Reading(MODELS["quick"], first + second, layout)
     other = Reading(MODELS["quick"], first + b"#" * 64, layout)
+    for each in (one, other):
+        each.read()
     cut = first.rindex(b"\n") + 1
     assert np.abs(one.bits[:cut] - other.bits[:cut]).max() > 1e-3
 
@@ -113,5 +119,17 @@ def test_every_byte_is_read_once_whatever_the_lines() -> None:
     for source in (b"", b"x", b"\n\n\n", b"a" * 300, b"a\n" * 200, b"\0\xff" * 90):
         reading = Reading(MODELS["quick"], source, Layout(block=64, before=32, after=32))
         assert len(reading.bits) == len(source)
+        assert not reading.bits.any()  # until it is asked for
+        reading.read()
         assert (reading.bits > 0).all()
         assert (reading.entropy >= 0).all()
+
+
+def test_a_block_that_was_let_go_is_read_again_when_it_is_asked_about() -> None:
+    reading = Reading(MODELS["quick"], TEXT, Layout(block=64, before=32, after=32))
+    edits = [Edit("operator", "", place, place + 1, b"+") for place in (3, 70)]
+    before = reading.gains(edits, [20, 90])
+    for block in range(len(reading.blocks)):
+        reading.let_go(block)
+    assert not reading._rows
+    np.testing.assert_allclose(reading.gains(edits, [20, 90]), before, atol=1e-4)

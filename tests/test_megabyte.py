@@ -26,6 +26,7 @@ _PAPER = ModelConfig(levels=_TWO, wiring="paper", patching="fixed", context=64)
 CONFIGS = {
     "word": TINY,
     "fixed": replace(TINY, patching="fixed"),
+    "words": replace(TINY, matches=(2, 3, 5), match_words=(0, 1, 2), match_depth=4),
     "one level": replace(TINY, levels=(replace(_LEVEL, layers=2),)),
     "three levels": replace(TINY, levels=_THREE, ngrams=(), matches=(2, 4)),
     "paper": _PAPER,
