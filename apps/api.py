@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -22,7 +23,7 @@ from codebyte.apps.guard import error_body
 from codebyte.apps.infill import add_infill
 from codebyte.apps.lines import encoded
 from codebyte.apps.scheduler import BusyError
-from codebyte.apps.serving import Running, Serving
+from codebyte.apps.serving import Running, Serving, gone
 from codebyte.apps.session import Session
 from codebyte.apps.tabby import add_tabby
 from codebyte.errors import CodebyteError
@@ -44,6 +45,8 @@ class CompleteRequest(BaseModel):
     multiline: bool | None = None
     max_new_bytes: int | None = Field(None, ge=1, le=1 << 14)
     session: str = Field("page", max_length=64)
+    repo: str | None = Field(None, max_length=4096)
+    alone: bool = False
 
 
 def create_api(session: Session) -> FastAPI:
@@ -89,6 +92,12 @@ def create_api(session: Session) -> FastAPI:
         running = serving.begin(request, "/v1/complete", asked.session)
         return running.stream(_page_events(session, asked, running))
 
+    @app.post("/v1/alternatives", include_in_schema=False)
+    async def alternatives(asked: CompleteRequest, request: Request) -> Response:
+        running = serving.begin(request, "/v1/alternatives", asked.session)
+        found = await running.whole(lambda: _alternatives(session, asked, running))
+        return gone() if found is None else JSONResponse({"alternatives": found})
+
     add_completions(app, serving)
     add_infill(app, serving)
     add_embeddings(app, serving)
@@ -125,6 +134,8 @@ async def _page_events(
         path=asked.path,
         max_new_bytes=asked.max_new_bytes,
         multiline=asked.multiline,
+        repo=asked.repo,
+        alone=asked.alone,
         cancel=running.cancel,
     )
     async with aclosing(running.pieces(items, len(prefix) + len(suffix))) as pieces:
@@ -142,12 +153,38 @@ async def _page_events(
                     if count > early
                     else None,
                     "cached_bytes": piece.cached,
+                    "repository": session.mixers.about(asked.path, asked.repo),
+                    "recalled": [asdict(it) for it in piece.recalled],
                 }
             else:
                 first, early = first or now, early or len(piece.text)
                 count += len(piece.text)
                 bits = [round(float(value), 2) for value in piece.bits]
                 yield {"text": piece.text.decode("utf-8", "replace"), "bits": bits, "done": False}
+
+
+def _alternatives(
+    session: Session, asked: CompleteRequest, running: Running
+) -> list[dict[str, Any]]:
+    """Other rests of the line, for the page."""
+    found = session.alternatives(
+        f"page {asked.session}",
+        encoded(asked.prefix),
+        encoded(asked.suffix),
+        path=asked.path,
+        repo=asked.repo,
+        alone=asked.alone,
+        cancel=running.cancel,
+    )
+    return [
+        {
+            "text": done.text.decode("utf-8", "replace"),
+            "bits": [round(float(value), 2) for value in done.bits],
+            "replace_suffix_bytes": done.replace_suffix_bytes,
+            "recalled": [asdict(it) for it in done.recalled],
+        }
+        for done in found
+    ]
 
 
 def _model(created: int) -> dict[str, Any]:

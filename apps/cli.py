@@ -15,7 +15,7 @@ import typer
 import codebyte
 from codebyte.apps.adapt_commands import adapt
 from codebyte.apps.doctor_commands import bench, doctor
-from codebyte.apps.options import Checkpoint, Json, bounded, print_json, read
+from codebyte.apps.options import Alone, Checkpoint, Json, Served, bounded, print_json, read
 from codebyte.apps.scan_commands import scan
 from codebyte.apps.score_commands import score
 from codebyte.apps.search_commands import index, search, similar, status
@@ -94,6 +94,7 @@ def complete(
         bool | None,
         typer.Option("--multiline/--one-line", help="Many lines or one; decided by the code."),
     ] = None,
+    alone: Alone = False,
     checkpoint: Checkpoint = None,
     as_json: Json = False,
 ) -> None:
@@ -108,8 +109,10 @@ def complete(
         prefix = bounded(sys.stdin.buffer, "standard input", LARGEST_COMPLETED)
         suffix = b"" if suffix_file is None else read(suffix_file, LARGEST_COMPLETED)
     from codebyte.tasks.completion import Completer
+    from codebyte.tasks.neighbours import mixer_in
 
-    completer = Completer(codebyte.load(checkpoint))
+    path, mixer = (path, None) if alone else mixer_in(path)
+    completer = Completer(codebyte.load(checkpoint), mixer)
     done = completer.complete(
         prefix, suffix, path=path, max_new_bytes=max_bytes, multiline=multiline
     )
@@ -140,6 +143,8 @@ def web(
             help="The page's index; in one's own data folder if not given.",
         ),
     ] = None,
+    repo: Served = None,
+    alone: Alone = False,
     checkpoint: Checkpoint = None,
     as_json: Json = False,
 ) -> None:
@@ -156,7 +161,16 @@ def web(
             typer.echo(f"codebyte is at {address}", err=True)
 
     typer.echo("loading the model", err=True)
-    serve(checkpoint=checkpoint, host=host, port=port, token=token, index=index, ready=ready)
+    serve(
+        checkpoint=checkpoint,
+        host=host,
+        port=port,
+        token=token,
+        index=index,
+        repo=repo,
+        alone=alone,
+        ready=ready,
+    )
 
 
 app.command()(score)

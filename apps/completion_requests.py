@@ -81,6 +81,7 @@ class Choice:
     prefix: bytes
     suffix: bytes
     params: SamplingParams
+    scored: bool = False  # whether the bits of its bytes are wanted
     text: bytes = b""
     reason: str | None = None
     cached: int = 0
@@ -156,7 +157,14 @@ def job_of(asked: CompletionsRequest) -> Job:
             )
             index = len(choices)
             choices.append(
-                Choice(index=index, prompt=prompt, prefix=prefix, suffix=suffix, params=params)
+                Choice(
+                    index=index,
+                    prompt=prompt,
+                    prefix=prefix,
+                    suffix=suffix,
+                    params=params,
+                    scored=asked.logprobs is not None,
+                )
             )
     return Job(asked=asked, choices=choices)
 

@@ -89,8 +89,15 @@ async def _stream(
 
 def _items(session: Session, choice: Choice, running: Running) -> tuple[Items, int]:
     """What a choice is made of, and how much is read for it."""
+    # Between two texts an editor asks; elsewhere, and where bits are wanted, they are the model's.
+    alone = not choice.suffix or choice.scored
     items = session.generate(
-        choice.prefix, choice.suffix, choice.params, client=running.client, cancel=running.cancel
+        choice.prefix,
+        choice.suffix,
+        choice.params,
+        client=running.client,
+        alone=alone,
+        cancel=running.cancel,
     )
     return items, len(choice.prefix) + len(choice.suffix)
 

@@ -61,6 +61,13 @@ class Library:
             return []
         return [name for (name,) in self.index().store.rows("SELECT name FROM repos ORDER BY name")]
 
+    def folders(self) -> dict[str, Path]:
+        """Those of the repositories that are folders on this machine, by name."""
+        if not self.exists:
+            return {}
+        rows = self.index().store.rows("SELECT name, source FROM repos ORDER BY name")
+        return {name: Path(source) for name, source in rows if Path(source).is_dir()}
+
     def languages(self) -> list[str]:
         """The languages of what is indexed."""
         if not self.exists:

@@ -6,7 +6,7 @@ diagnostics, their repairs quick fixes.
 
 What an editor may send as initializationOptions:
 
-    {"inline": true, "items": false, "scan": true, "maxBytes": null}
+    {"inline": true, "items": false, "scan": true, "repository": true, "maxBytes": null}
 
 Without them, items are given to editors that do not know inline completions.
 """
@@ -16,7 +16,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -47,6 +47,7 @@ class Options:
     inline: bool = True
     items: bool = True
     scan: bool = True
+    repository: bool = True
     max_bytes: int | None = None
 
     @classmethod
@@ -57,7 +58,7 @@ class Options:
             given: what the editor sent.
             has_inline: whether it can show inline completions, and so wants no items.
         """
-        usual = {"inline": True, "items": not has_inline, "scan": True}
+        usual = {"inline": True, "items": not has_inline, "scan": True, "repository": True}
         given = given if isinstance(given, dict) else {}
         chosen = {
             name: given[name] if isinstance(given.get(name), bool) else value
@@ -118,15 +119,21 @@ class CodebyteServer(LanguageServer):
         """What belongs at a caret, the text and the caret's byte; None if overtaken by a newer."""
         session = await self.session()
         from codebyte.tasks.completion import Completion
+        from codebyte.tasks.neighbours import root_of
 
         places = self.places(uri)
         at = places.offset(position)
         cancel = threading.Event()
+        path = Path(self.workspace.get_text_document(uri).path)
+        root = root_of(path) if self.options.repository else None
+        if root is not None:  # whatever lies on the editor's own disk may be read
+            session.mixers.served = root
         items = session.complete(
             f"lsp {uri}",
             places.data[:at],
             places.data[at:],
-            path=self.path_of(uri),
+            path=str(path) if root else self.path_of(uri),
+            alone=root is None,
             max_new_bytes=self.options.max_bytes,
             max_seconds=LONGEST_WAIT,
             cancel=cancel,
@@ -187,15 +194,21 @@ class CodebyteServer(LanguageServer):
         self.window_log_message(lsp.LogMessageParams(kind, message))
 
 
-def create_server(load: "Callable[[], Session]") -> CodebyteServer:
-    """Builds the server with its features."""
+def create_server(load: "Callable[[], Session]", *, alone: bool = False) -> CodebyteServer:
+    """Builds the server with its features.
+
+    Args:
+        load: gives the session; called in a worker thread.
+        alone: whether completions shall leave the repository's files out, whatever the editor says.
+    """
     server = CodebyteServer(load)
 
     @server.feature(lsp.INITIALIZE)
     async def initialize(params: lsp.InitializeParams) -> None:
         shows = params.capabilities.text_document
         has_inline = shows is not None and shows.inline_completion is not None
-        server.options = Options.of(params.initialization_options, has_inline=has_inline)
+        options = Options.of(params.initialization_options, has_inline=has_inline)
+        server.options = replace(options, repository=options.repository and not alone)
 
     @server.feature(lsp.INITIALIZED)
     async def initialized(params: lsp.InitializedParams) -> None:

@@ -20,6 +20,8 @@ from codebyte.errors import CodebyteError, InputError
 if TYPE_CHECKING:
     from codebyte.indexer.index import CodeIndex
     from codebyte.megabyte import Megabyte
+    from codebyte.mixing import Mixer
+    from codebyte.tasks.neighbours import Neighbours
 
 LARGEST = 4 << 20  # bytes of a file that a tool reads
 LONGEST = 1 << 20  # characters of a text that a tool is given
@@ -54,10 +56,24 @@ class Tools:
     @cached_property
     def model(self) -> "Megabyte":
         """The model."""
-        import torch
+        from codebyte.apps.settle import settle
 
-        torch.set_num_threads(1)
+        settle()
         return codebyte.load(self._checkpoint)
+
+    @cached_property
+    def neighbours(self) -> "Neighbours":
+        """The root's files, as far as the mixer was told of them."""
+        from codebyte.tasks.neighbours import Neighbours
+
+        return Neighbours(self._root)
+
+    @cached_property
+    def mixer(self) -> "Mixer":
+        """What knows the root's files."""
+        from codebyte.mixing import Mixer
+
+        return Mixer()
 
     @cached_property
     def index(self) -> "CodeIndex":
@@ -124,7 +140,9 @@ class Tools:
         from codebyte.tasks.completion import Completer
 
         with self._lock:
-            done = Completer(self.model).complete(prefix, suffix, path=path)
+            for change in self.neighbours.changes(path or ""):
+                change.apply(self.mixer)
+            done = Completer(self.model, self.mixer).complete(prefix, suffix, path=path)
         mean = float(done.bits.mean()) if len(done.bits) else 0.0
         return {
             "text": done.text.decode("utf-8", "replace"),

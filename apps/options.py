@@ -12,6 +12,22 @@ Checkpoint = Annotated[
     str | None,
     typer.Option(help="A checkpoint's folder; the packaged model if not given.", metavar="FOLDER"),
 ]
+Alone = Annotated[
+    bool,
+    typer.Option("--alone", help="Complete without the repository's other files: faster to start."),
+]
+Served = Annotated[
+    Path | None,
+    typer.Option(
+        "--repo",
+        metavar="FOLDER",
+        exists=True,
+        file_okay=False,
+        help="The repository that is worked in, whose files help to complete; the one that the "
+        "server is started in if not given, unless HOST is open to others.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON lines.")]
 
 

@@ -32,17 +32,16 @@ element.addEventListener('click', async (event) => {
   }
   const query = new URLSearchParams({ repo: place.repo, path: place.file });
   const answer = await fetch('/cb-file?' + query);
-  const found = await answer.json();
   if (!answer.ok) {
-    button.textContent = found.error?.message ?? 'it cannot be opened';
+    const said = await answer.json();
+    button.textContent = said.error?.message ?? 'it cannot be opened';
     return;
   }
-  const editor = document.querySelector('.cb-write').codebyte;
-  const name = document.querySelector('.cb-path');
-  name.value = found.path;
-  name.dispatchEvent(new Event('change'));
-  const { view } = editor;
-  view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: found.text } });
+  const data = await answer.arrayBuffer();
+  const file = { name: place.file, path: place.file, size: data.byteLength };
+  file.arrayBuffer = async () => data;
+  const { open, view } = document.querySelector('.cb-write').codebyte;
+  await open(file, place.repo);
   const line = view.state.doc.line(Math.min(place.line, view.state.doc.lines));
   view.dispatch({ selection: { anchor: line.from }, scrollIntoView: true });
   document.querySelector('.cb-tabs button[role=tab]').click();

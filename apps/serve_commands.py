@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codebyte.apps.options import Checkpoint, Json, print_json
+from codebyte.apps.options import Alone, Checkpoint, Json, Served, print_json
 
 if TYPE_CHECKING:
     from codebyte.apps.session import Session
@@ -25,6 +25,8 @@ def serve(
     host: Host = "127.0.0.1",
     port: Port = 7860,
     token: Token = None,
+    repo: Served = None,
+    alone: Alone = False,
     checkpoint: Checkpoint = None,
     as_json: Json = False,
 ) -> None:
@@ -42,24 +44,32 @@ def serve(
                 f"codebyte's API is at {address}, its description at {address}docs", err=True
             )
 
-    server.serve(checkpoint=checkpoint, host=host, port=port, token=token, page=False, ready=ready)
+    server.serve(
+        checkpoint=checkpoint,
+        host=host,
+        port=port,
+        token=token,
+        page=False,
+        repo=repo,
+        alone=alone,
+        ready=ready,
+    )
 
 
-def lsp(checkpoint: Checkpoint = None) -> None:
+def lsp(alone: Alone = False, checkpoint: Checkpoint = None) -> None:
     """Speak the Language Server Protocol over stdin and stdout: completions, findings, repairs."""
     from codebyte.apps.lsp import create_server
 
     def load() -> "Session":
-        import torch
-
         from codebyte.apps.session import Session
+        from codebyte.apps.settle import settle
 
-        torch.set_num_threads(1)
+        settle()
         session = Session(checkpoint)
         session.warm_up()
         return session
 
-    create_server(load).start_io()
+    create_server(load, alone=alone).start_io()
 
 
 def mcp(

@@ -6,13 +6,14 @@ from contextlib import ExitStack, suppress
 from os import PathLike
 from pathlib import Path
 
-import torch
 import uvicorn
 from starlette.types import ASGIApp
 
 from codebyte.apps.api import create_api
-from codebyte.apps.guard import Guard, check_binding
+from codebyte.apps.guard import Guard, check_binding, is_loopback
+from codebyte.apps.mixers import served_repository
 from codebyte.apps.session import Session
+from codebyte.apps.settle import settle
 from codebyte.errors import ConfigError
 
 
@@ -36,7 +37,9 @@ def create_app(
         from codebyte.apps.library import Library, own_folder
         from codebyte.apps.web import mount
 
-        mount(app, session, Library(own_folder() if index is None else Path(index), session.model))
+        library = Library(own_folder() if index is None else Path(index), session.model)
+        session.mixers.others = library.folders
+        mount(app, session, library)
     return Guard(app, token=token)
 
 
@@ -48,6 +51,8 @@ def serve(
     token: str | None = None,
     page: bool = True,
     index: str | PathLike[str] | None = None,
+    repo: Path | None = None,
+    alone: bool = False,
     ready: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Serves until interrupted.
@@ -59,6 +64,9 @@ def serve(
         token: what requests must carry.
         page: whether there is a page beside the API.
         index: the folder of the index that the page works on; None for the user's own.
+        repo: the repository that is worked in; None for the one this is started in, where only
+            this machine is served.
+        alone: whether completions shall leave every repository's files out.
         ready: told the page's address once connections are accepted.
 
     Raises:
@@ -68,10 +76,10 @@ def serve(
     # Listening before the model is loaded tells of a port in use at once.
     listener = _listen(host, port)
     with listener:
-        # With more, each worker thread has helpers of its own that wait by turning: when anything
-        # else runs on the machine, reading a prompt takes eight times as long.
-        torch.set_num_threads(1)
+        settle()
         session = Session(checkpoint)
+        local = is_loopback(host) and token is None
+        session.mixers.served = served_repository(repo, local=local, alone=alone)
         session.warm_up()
         config = uvicorn.Config(
             create_app(session, token=token, page=page, index=index),

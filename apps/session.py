@@ -4,17 +4,20 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Generator
+from dataclasses import replace
 from os import PathLike
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codebyte.apps.caches import Caches
+from codebyte.apps.mixers import Mixers
 from codebyte.apps.scheduler import MOST_CLIENTS, Queue, Turns
 from codebyte.checkpoint import load
 from codebyte.config import SamplingParams
 from codebyte.scoring import surprisal
 from codebyte.tasks.completion import Completer, Completion, Piece
+from codebyte.tasks.recalled import recalled
 
 GATHERED = 0.01  # seconds of writing that go out as one piece, once there is a first one
 Items = Generator[Piece | Completion, None, None]
@@ -30,6 +33,7 @@ class Session:
         self.queue = Queue()
         self.caches = Caches(self.model)
         self._turns = Turns()
+        self.mixers = Mixers(self._turns)
         self._newest: OrderedDict[str, threading.Event] = OrderedDict()  # cancel flags by client
         self._lock = threading.Lock()  # of the names
         self._scoring = threading.Lock()
@@ -41,7 +45,7 @@ class Session:
     def describe(self) -> str:
         """The model in a few words, for people."""
         count = self.model.num_parameters()
-        size = f"{count / 1e6:.1f}M" if count >= 100_000 else f"{count / 1e3:.0f}k"
+        size = f"{count / 1e6:.1f}M" if count >= 1_000_000 else f"{count / 1e3:.0f}k"
         return f"{size} parameters on {self.model.device.type.upper()}"
 
     def complete(
@@ -56,6 +60,8 @@ class Session:
         max_seconds: float | None = None,
         sampling: SamplingParams | None = None,
         replaces: bool = True,
+        repo: str | None = None,
+        alone: bool = False,
         cancel: threading.Event,
     ) -> Items:
         """Streams a completion for an editor, of the length and shape that the code wants.
@@ -70,6 +76,8 @@ class Session:
             max_seconds: ends it after this time, waiting included.
             sampling: temperature, top-k, top-p, seed and stop strings; None for greedy.
             replaces: whether it ends what is still under way for the same client.
+            repo: the name of the file's repository, if it is known.
+            alone: whether to leave the repository's other files out (see mixers.py).
             cancel: set it to stop between two bytes.
 
         Returns:
@@ -87,6 +95,8 @@ class Session:
             multiline=multiline,
             max_seconds=max_seconds,
             sampling=sampling,
+            repo=repo,
+            alone=alone,
         )
 
     def generate(
@@ -96,6 +106,7 @@ class Session:
         params: SamplingParams,
         *,
         client: str = "somebody",
+        alone: bool = True,
         cancel: threading.Event,
     ) -> Items:
         """Streams what follows a prefix, with none of the rules there are for an editor.
@@ -105,6 +116,7 @@ class Session:
             suffix: what should follow; may be empty.
             params: how to choose and when to stop.
             client: whose turn it takes.
+            alone: whether to leave the served repository's files out.
             cancel: set it to stop between two bytes.
 
         Returns:
@@ -112,8 +124,48 @@ class Session:
         """
         most = params.max_new_bytes
         return self._stream(
-            client, prefix, suffix, cancel, max_new_bytes=most, sampling=params, raw=True
+            client,
+            prefix,
+            suffix,
+            cancel,
+            max_new_bytes=most,
+            sampling=params,
+            raw=True,
+            alone=alone,
         )
+
+    def alternatives(
+        self,
+        client: str,
+        prefix: bytes,
+        suffix: bytes = b"",
+        *,
+        path: str | None = None,
+        repo: str | None = None,
+        alone: bool = False,
+        cancel: threading.Event,
+    ) -> list[Completion]:
+        """Several rests of a line, the best one first; the arguments are those of `complete`."""
+        self._end_older(client, cancel)
+        path = self.mixers.named(path, repo)
+        with (
+            self.caches.taken(client, prefix, suffix, path, cancel) as cache,
+            self.mixers.lent(path, repo, alone=alone) as mixer,
+            self._turns.turn(client, cancel, cache.unread) as turn,
+        ):
+
+            def cancelled() -> bool:
+                turn.pause()  # asked between bytes
+                return cancel.is_set()
+
+            found = cache.completer.alternatives(
+                prefix, suffix, path=path, cancel=cancelled, mixer=mixer
+            )
+            if mixer is None:
+                return found
+            return [
+                replace(done, recalled=tuple(recalled(mixer, prefix, done.text))) for done in found
+            ]
 
     def score(self, data: bytes) -> NDArray[np.float32]:
         """Bits per byte, (len(data),). One text at a time; completions go on meanwhile."""
@@ -133,9 +185,13 @@ class Session:
         max_seconds: float | None = None,
         sampling: SamplingParams | None = None,
         raw: bool = False,
+        repo: str | None = None,
+        alone: bool = False,
     ) -> Items:
+        path = self.mixers.named(path, repo)
         with (
             self.caches.taken(client, prefix, suffix, path, cancel) as cache,
+            self.mixers.lent(path, repo, alone=alone) as mixer,
             self._turns.turn(client, cancel, cache.unread) as turn,
         ):
 
@@ -153,12 +209,16 @@ class Session:
                 max_seconds=max_seconds,
                 sampling=sampling,
                 raw=raw,
+                mixer=mixer,
             )
             seconds = 0.0  # of the first byte nobody waits for another
             while turn.held and not cancel.is_set():
                 items = _gathered(stream, seconds)
                 if not items or cancel.is_set():
                     return
+                if mixer is not None and isinstance(items[-1], Completion):
+                    found = recalled(mixer, prefix, items[-1].text)
+                    items[-1] = replace(items[-1], recalled=tuple(found))
                 turn.wrote()
                 turn.pass_on()
                 yield from items

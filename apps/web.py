@@ -23,6 +23,7 @@ from starlette.responses import JSONResponse, Response
 from codebyte.apps.heat import heat_map, legend
 from codebyte.apps.library import Library
 from codebyte.apps.lines import encoded
+from codebyte.apps.page_api import named_functions
 from codebyte.apps.page_parts import cards, note
 from codebyte.apps.page_repositories import repositories_tab
 from codebyte.apps.page_scan import Reports, scan_tab
@@ -125,6 +126,7 @@ def build(session: Session, library: Library, reports: Reports) -> gr.Blocks:
                 repositories_tab(library, session)
             with gr.Tab("Score"):
                 _score_tab(session)
+        named_functions(session, library)
     return page
 
 
@@ -180,11 +182,10 @@ def _opener(library: Library) -> Callable[[str, str], Response]:
     def opened(repo: str, path: str) -> Response:
         try:
             data = library.read(repo, path)
-            body = {"path": path, "text": data.decode("utf-8")}
-        except (CodebyteError, UnicodeDecodeError) as error:
-            said = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-            return JSONResponse({"error": {"message": said}}, status_code=404)
-        return JSONResponse(body, headers={"Cache-Control": "no-store"})
+        except CodebyteError as error:
+            return JSONResponse({"error": {"message": str(error)}}, status_code=404)
+        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        return Response(data, media_type="application/octet-stream", headers=headers)
 
     return opened
 

@@ -3,7 +3,7 @@
 import ctypes
 import sys
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # of mallopt, see malloc.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8  # of mallopt, see malloc.h
 _LARGE = 1 << 20  # bytes
 
 
@@ -24,6 +24,15 @@ def give_back_freed_memory() -> None:
     it; the step took 143 s instead of 56 s. Only glibc has the switch; elsewhere this does nothing.
     """
     _set((_MMAP_THRESHOLD, _LARGE))
+
+
+def share_freed_memory() -> None:
+    """Lets all threads use one pool of freed memory, and gives large tensors' pages back at once.
+
+    By default each of a server's worker threads keeps a pool of its own, of which the others get
+    nothing. Only glibc has the switch; elsewhere this does nothing.
+    """
+    _set((_ARENA_MAX, 1), (_MMAP_THRESHOLD, _LARGE))
 
 
 def _set(*options: tuple[int, int]) -> None:

@@ -24,7 +24,7 @@ from codebyte.vocab import NUM_BYTES
 CHUNK = 512  # bytes scored with the same weights and texts, and then learned
 RATE = 0.1  # of learning
 _BLOCK, _MOST_BLOCKS = 2048, 32  # bytes of what is open around a caret that count as one file
-_NOW = "\0now"  # stands before the names that the recall gets from here
+OPEN = "\0now"  # stands before the names of what is open, which the recall gets from here
 
 
 class Mixer:
@@ -110,14 +110,14 @@ class Mixer:
             self.recall.hide(path)
         end = len(prefix) // _BLOCK
         wanted = {
-            f"{_NOW} before {i}": prefix[i * _BLOCK : (i + 1) * _BLOCK]
+            f"{OPEN} before {i}": prefix[i * _BLOCK : (i + 1) * _BLOCK]
             for i in range(max(0, end - _MOST_BLOCKS), end)
         }
         after = suffix[: _BLOCK * _MOST_BLOCKS]
         for i in range(0, len(after), _BLOCK):
-            wanted[f"{_NOW} after {i}"] = after[i : i + _BLOCK]
+            wanted[f"{OPEN} after {i}"] = after[i : i + _BLOCK]
         for name in self.recall.names:
-            if name.startswith(_NOW) and name not in wanted:
+            if name.startswith(OPEN) and name not in wanted:
                 self.recall.remove(name)
         for name, text in wanted.items():
             if name not in self.recall or self.recall.text(name) != text:
@@ -142,7 +142,7 @@ def mixed_surprisal(
     ids = np.frombuffer(data, np.uint8)
     padded = np.concatenate([np.zeros(REACH, np.uint8), ids])
     with recall.hidden(name):
-        recall.add(_NOW, b"")
+        recall.add(OPEN, b"")
         try:
             for start, own in log_probabilities(model, data):
                 for first in range(start, start + len(own), CHUNK):
@@ -150,9 +150,9 @@ def mixed_surprisal(
                     part = own[first - start : last - start]
                     before = padded[first : first + REACH]
                     bits[first:last] = mixer.score(part, ids[first:last], before, learn=learn)
-                    recall.extend(_NOW, data[first:last])
+                    recall.extend(OPEN, data[first:last])
         finally:
-            recall.remove(_NOW)
+            recall.remove(OPEN)
     return bits
 
 

@@ -233,6 +233,13 @@ class Recall:
         end = len(shown) if shown.all() else int(shown.argmin())
         return self._text[place : place + end].tobytes()
 
+    def file_at(self, place: int) -> tuple[str, int]:
+        """The file that a place is in, and how far from its start; of a place that is shown."""
+        for name, (start, end) in self._files.items():
+            if start <= place < end:
+                return name, place - start
+        raise KeyError(place)
+
     def _count(self, start: int, end: int, change: np.ufunc) -> None:
         followed = self._text[start:end].astype(np.int64)
         one = np.uint32(1)

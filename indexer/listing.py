@@ -124,6 +124,17 @@ def list_source(
     return listing
 
 
+def working_paths(folder: Path) -> Iterator[str]:
+    """The files of a working copy or a plain folder that may be searched, by their names alone.
+
+    Raises:
+        RepoError: it cannot be opened or listed.
+    """
+    opened = open_repo(folder)
+    listed = walk(folder, Counter()) if opened.git is None else _tracked(opened.git, Counter())
+    yield from (path for path in listed if searched_path(path) is None)
+
+
 def shown_path(path: str) -> str:
     """A path as text: bytes that are not UTF-8 become backslash escapes."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -29,7 +29,7 @@ class LineSearch:
     def __init__(self, middle: Decoder, plain: Decoder) -> None:
         self._middle, self._plain = middle, plain
 
-    def best(
+    def ranked(
         self,
         prompts: tuple[list[int], list[int]],
         prefix: bytes,
@@ -40,8 +40,8 @@ class LineSearch:
         characters: bool,
         cancel: Cancel,
         change: Change | None = None,
-    ) -> tuple[bytes, NDArray[np.float32]]:
-        """Gives the best text, up to a newline, and the bits of its bytes.
+    ) -> list[tuple[bytes, NDArray[np.float32]]]:
+        """Gives some texts, up to a newline, and the bits of their bytes; the best one first.
 
         Args:
             prompts: to fill in the middle, and the same without the suffix.
@@ -50,7 +50,7 @@ class LineSearch:
             tries: texts that the model writes; copies come on top.
             most: bytes of a text.
             characters: whether the texts must be UTF-8.
-            cancel: asked between bytes; True takes the best so far.
+            cancel: asked between bytes; True ranks what there is.
             change: as for `Decoder.decode`.
         """
         watching = _Watching(characters)
@@ -74,8 +74,7 @@ class LineSearch:
             for i, text in enumerate(kept):
                 after = [*text, *suffix[:TAIL]]
                 totals[i] += float(self._plain.score(after, change=change).sum())
-        chosen = int(totals.argmin())
-        return kept[chosen], scored[chosen][:-1]
+        return [(kept[i], scored[i][:-1]) for i in totals.argsort(kind="stable").tolist()]
 
 
 def copies(prefix: bytes, suffix: bytes, most: int) -> list[bytes]:

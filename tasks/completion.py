@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from codebyte.config import SamplingParams
 from codebyte.contexts import REACH
-from codebyte.decoder import PROMPT_LOOKUP, Cancel, Decoder
+from codebyte.decoder import PROMPT_LOOKUP, Cancel, Change, Decoder
 from codebyte.drafts import FirstOf
 from codebyte.errors import InputError
 from codebyte.fim import fim_prompt, path_header
@@ -30,6 +30,7 @@ __all__ = ["Completer", "Completion", "Piece"]
 LINE_BYTES = 128  # longest completion of one line, unless told otherwise
 BLOCK_BYTES = 384  # and of several
 _SENTINELS = 3  # ids of a fill-in-the-middle prompt that are not bytes
+_SPARE = 3  # texts written more than are wanted: some turn out the same
 _SEEN = 4096  # bytes of the prefix that tell whether it is UTF-8
 
 
@@ -46,8 +47,7 @@ class Completer:
 
     def __init__(self, model: Megabyte, mixer: Mixer | None = None) -> None:
         self._context = model.config.context
-        draft = PROMPT_LOOKUP if mixer is None else FirstOf(PROMPT_LOOKUP, mixer)
-        self._decoder, self._plain = Decoder(model, draft=draft), Decoder(model)
+        self._decoder, self._plain = Decoder(model), Decoder(model)
         self._mixer = mixer
 
     def complete(
@@ -63,6 +63,7 @@ class Completer:
         sampling: SamplingParams | None = None,
         raw: bool = False,
         tries: int = 1,
+        mixer: Mixer | None = None,
     ) -> Completion:
         """Gives what belongs between prefix and suffix; the arguments are those of `stream`."""
         items = self.stream(
@@ -76,6 +77,7 @@ class Completer:
             sampling=sampling,
             raw=raw,
             tries=tries,
+            mixer=mixer,
         )
         while isinstance(item := next(items), Piece):
             pass
@@ -94,6 +96,7 @@ class Completer:
         sampling: SamplingParams | None = None,
         raw: bool = False,
         tries: int = 1,
+        mixer: Mixer | None = None,
     ) -> Generator[Piece | Completion, None, Completion]:
         """Yields pieces as soon as they are certain, then the Completion: all of them joined.
 
@@ -111,6 +114,7 @@ class Completer:
             raw: leaves out all rules and filters: the model, stop strings and limits end it.
             tries: texts that are written out and compared where one line is wanted, greedily; all
                 of it then comes in one piece (see best_of.py).
+            mixer: knows the repository, for this request alone; None for the completer's own.
 
         Raises:
             InputError: if max_new_bytes is negative, or tries less than 1.
@@ -128,21 +132,12 @@ class Completer:
         cached = self._decoder.cached
         characters = _is_utf8(prefix)
         choose = Sampler(sampling, characters=characters)
-        change = None
-        if self._mixer is not None:
-            self._mixer.stand_in(path, prefix, suffix)
-            change = partial(_mixed, self._mixer, prefix[-REACH:])
+        change = self._mixed_with(mixer or self._mixer, path, prefix, suffix)
         searched = tries > 1 and whole and most > 0 and not (several or raw or sampling.temperature)
         if searched:
-            text, bits = LineSearch(self._decoder, self._plain).best(
-                (prompt, self._prompt(prefix, b"", path, max_new_bytes)),
-                prefix[-_SEEN:],
-                suffix[:_SEEN],
-                tries=tries,
-                most=most,
-                characters=characters,
-                cancel=clock,
-                change=change,
+            prompts = (prompt, self._prompt(prefix, b"", path, max_new_bytes))
+            (text, bits), *_ = self._ranked(
+                prompts, prefix, suffix, tries, most, characters, clock, change
             )
             steps = _given(text, bits, "budget" if len(text) >= most else "line")
         else:
@@ -160,6 +155,78 @@ class Completer:
         completion = replace(shape, stop_reason=reason, cached=cached)
         yield completion
         return completion
+
+    def alternatives(
+        self,
+        prefix: bytes,
+        suffix: bytes = b"",
+        *,
+        path: str | None = None,
+        most: int = 5,
+        cancel: Cancel | None = None,
+        max_seconds: float | None = None,
+        mixer: Mixer | None = None,
+    ) -> list[Completion]:
+        """Several rests of the line, the best one first; none if cancelled before there is one.
+
+        Args:
+            prefix: all before the caret.
+            suffix: all after it.
+            path: the file's, as the model may know it.
+            most: of them.
+            cancel: asked between bytes.
+            max_seconds: after which those that there are by then are given.
+            mixer: as for `stream`.
+        """
+        clock = _Clock(cancel, max_seconds)
+        prompts = (self._prompt(prefix, suffix, path, None), self._prompt(prefix, b"", path, None))
+        if not self._decoder.prefill(prompts[0], cancel=clock):
+            return []
+        cached, characters = self._decoder.cached, _is_utf8(prefix)
+        change = self._mixed_with(mixer or self._mixer, path, prefix, suffix)
+        ranked = self._ranked(
+            prompts, prefix, suffix, most + _SPARE, LINE_BYTES, characters, clock, change
+        )
+        found: dict[bytes, Completion] = {}
+        for text, bits in ranked:
+            steps = _given(text, bits, "budget" if len(text) >= LINE_BYTES else "line")
+            shape = _end(shaped(steps, prefix, suffix, several=False, characters=characters))
+            if shape.text:
+                found.setdefault(shape.text, replace(shape, cached=cached))
+        return list(found.values())[:most]
+
+    def _ranked(
+        self,
+        prompts: tuple[list[int], list[int]],
+        prefix: bytes,
+        suffix: bytes,
+        tries: int,
+        most: int,
+        characters: bool,
+        cancel: Cancel,
+        change: Change | None,
+    ) -> list[tuple[bytes, NDArray[np.float32]]]:
+        """Rests of the line, the best one first; see LineSearch."""
+        return LineSearch(self._decoder, self._plain).ranked(
+            prompts,
+            prefix[-_SEEN:],
+            suffix[:_SEEN],
+            tries=tries,
+            most=most,
+            characters=characters,
+            cancel=cancel,
+            change=change,
+        )
+
+    def _mixed_with(
+        self, mixer: Mixer | None, path: str | None, prefix: bytes, suffix: bytes
+    ) -> Change | None:
+        """Tells a mixer what is open; gives what changes the model's logits."""
+        self._decoder.draft = PROMPT_LOOKUP if mixer is None else FirstOf(PROMPT_LOOKUP, mixer)
+        if mixer is None:
+            return None
+        mixer.stand_in(path, prefix, suffix)
+        return partial(_mixed, mixer, prefix[-REACH:])
 
     def _prompt(
         self, prefix: bytes, suffix: bytes, path: str | None, max_new_bytes: int | None
@@ -180,6 +247,16 @@ class Completer:
 def _given(text: bytes, bits: NDArray[np.float32], reason: str) -> Steps:
     yield from zip(text, bits.tolist(), strict=True)
     return reason
+
+
+def _end(pieces: Generator[Piece, None, Completion]) -> Completion:
+    """What a generator returns."""
+    try:
+        while True:
+            next(pieces)
+    except StopIteration as end:
+        done: Completion = end.value
+        return done
 
 
 def _mixed(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from codebyte.sampling import whole_characters
 from codebyte.tasks import filters, stops
 from codebyte.tasks.caret import HEAD, Caret, caret_between
+from codebyte.tasks.recalled import Recalled
 
 _NEWLINE = ord("\n")
 
@@ -39,6 +40,7 @@ class Completion:
     stop_reason: str
     replace_suffix_bytes: int = 0  # closing brackets after the caret that the text replaces
     cached: int = 0  # ids of the prompt that the model remembered
+    recalled: tuple[Recalled, ...] = ()  # lines of the repository that foretold it
 
 
 def shaped(

@@ -39,7 +39,7 @@ def bits_in_all(model: Megabyte, text: bytes) -> float:
 def test_the_best_line_costs_no_more_than_greedy_decoding_or_a_copy(tiny_model: Megabyte) -> None:
     prompts = fim_prompt(PREFIX, SUFFIX), fim_prompt(PREFIX, b"")
     search = LineSearch(Decoder(tiny_model), Decoder(tiny_model))
-    best, bits = search.best(
+    ((best, bits), *_) = search.ranked(
         prompts,
         PREFIX,
         SUFFIX,
