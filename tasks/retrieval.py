@@ -73,7 +73,7 @@ def snippets_around(
     terms = _terms(asked)
     with index.snapshot() as now:
         counted = now.lexical.statistics(terms)
-        ids, scores = now.lexical.scores(terms, counted)
+        ids, scores = now.lexical.scores(terms)
         order = np.lexsort((ids, -scores))
         store = index.store
         kept: list[Entry] = []
