@@ -32,7 +32,7 @@ def named_functions(session: Session, library: Library) -> None:
         return [
             {
                 "repo": hit.repo,
-                "path": hit.path,
+                "file": hit.path,  # a "path" would be taken for a file to be fetched
                 "start_line": hit.start_line,
                 "end_line": hit.end_line,
                 "symbol": hit.symbol,

@@ -14,7 +14,7 @@ from codebyte.indexer.listing import searched_content, working_paths
 from codebyte.mixing import Mixer
 
 MOST_BYTES = 2 << 20  # of a repository; the mixer needs 64 MB and 18 bytes for each
-MOST_AT_ONCE = 1 << 20  # where somebody waits for it: read and learned in 0.7 s of processor time
+MOST_AT_ONCE = 1 << 20  # where somebody waits for it: 1 s of processor time
 LARGEST = 256 << 10  # bytes of one file
 MOST_PATHS = 100_000  # looked at in a repository
 
