@@ -8,9 +8,10 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from codebyte.tasks.findings import FileReport, Finding
+from codebyte.tasks.findings import RULES, FileReport, Finding
+from codebyte.tasks.redaction import hides, redacted
 
 LONGEST = 2000  # bytes of a line that are kept for showing
 MOST_LINES = 12  # lines that are kept of one place
@@ -57,7 +58,7 @@ def place_findings(report: FileReport, data: bytes) -> tuple[Place, ...]:
     """
     if not report.findings:
         return ()
-    text = _Text(data)
+    text, shown = _Text(data), redacted(data)
     silenced = _Suppressions(text)
     seen: Counter[bytes] = Counter()
     # In the order of the file, so that which of two equal lines is the second does not depend on
@@ -71,7 +72,19 @@ def place_findings(report: FileReport, data: bytes) -> tuple[Place, ...]:
         seen[label] += 1
         named = b"%s\0%d" % (label, seen[label])
         prints[finding] = hashlib.sha256(named).hexdigest()[:32]
-    return tuple(_place(f, prints[f], text, silenced.covers(f)) for f in report.findings)
+    text.data = shown  # of the same length: places stay what they are
+    return tuple(
+        _place(_discreet(f, data, shown), prints[f], text, silenced.covers(f))
+        for f in report.findings
+    )
+
+
+def _discreet(finding: Finding, data: bytes, shown: bytes) -> Finding:
+    """The finding, without a repair that would move or show what is hidden."""
+    repair = finding.repair
+    if repair is None or not hides(data, shown, repair.start, repair.end):
+        return finding
+    return replace(finding, repair=None, message=f"{RULES[finding.rule]}: beside a secret")
 
 
 class _Text:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from codebyte.errors import RepoError
 from codebyte.tasks.findings import FileReport
 from codebyte.tasks.places import place_findings
+from codebyte.tasks.redaction import redacted
 from codebyte.tasks.scan_cache import ScanCache
 from codebyte.tasks.scan_changes import Base, changed_lines, find_base
 from codebyte.tasks.scan_config import ScanConfig
@@ -197,7 +198,8 @@ class _Scan:
         self.result.scored_bytes += len(data) if report.skipped is None else 0
         report = replace(report, findings=tuple(place.finding for place in new))
         # Bits and content of more than is to be kept are let go from time to time.
-        file = ScannedFile(report=report, places=tuple(new), data=data if self.keep else None)
+        shown = redacted(data) if self.keep else None
+        file = ScannedFile(report=report, places=tuple(new), data=shown)
         if not self.keep:
             file = _without_bytes(file)
         self.result.files.append(file)
