@@ -3,7 +3,15 @@
 The test of both seeds' READMEs, on a plain file of text (theirs is enwik8): rows of 8,192 bytes
 from random places in the first nine tenths, validation on rows from the rest. The contenders take
 turns, each in a process of its own, until each has trained for so many minutes; a turn's
-validation does not count as time.
+validation does not count as time. With --processor a minute is one of the process itself, on one
+thread, so that what else runs on the machine favours nobody.
+
+In place of enwik8 (100 MB of an encyclopedia with markup) any text of that kind will do. A Debian
+package has 40 MB of a dictionary of English with etymologies, quotations and markup:
+
+    apt-get download dict-gcide && dpkg -x dict-gcide*.deb gcide
+    zcat < gcide/usr/share/dictd/gcide.dict.dz > gcide.txt
+    python benchmarks/same_time.py --text gcide.txt
 
     ours    the preset `small`, as codebyte.train trains it
     theirs  its train.py's model: dim (768, 512, 256), depth (6, 4, 2), patches of 4, Adam at 2e-4;
@@ -48,6 +56,9 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--text", type=Path, help="a plain file of at least 1 MB")
     options.add_argument("--minutes", type=float, default=15.0, help="of training, each")
+    options.add_argument(
+        "--processor", action="store_true", help="minutes of processor time, one thread each"
+    )
     options.add_argument("--worker", help="be the contender with these settings")
     args = options.parse_args()
     if args.worker is not None:
@@ -59,7 +70,12 @@ def main() -> None:
     report = Report("same_time", quick=args.quick, packages=("MEGABYTE-pytorch",))
     names = ["ours", *SHAPES]
     seconds = 60 * minutes
-    settings = {"text": str(args.text), "seconds": seconds, "threads": cores()}
+    settings = {
+        "text": str(args.text),
+        "seconds": seconds,
+        "threads": 1 if args.processor else cores(),
+        "processor": args.processor,
+    }
     workers = {name: Worker(__file__, settings | {"contender": name}) for name in names}
     curves: dict[str, list[Answer]] = {name: [] for name in names}
     turns = 2 if args.quick else TURNS
@@ -97,14 +113,16 @@ def main() -> None:
         theirs=best,
         ratio=best / last["ours"],
         minutes=minutes,
+        clock="processor, one thread" if args.processor else "wall",
         curves=curves,
         text={"name": args.text.name, "bytes": args.text.stat().st_size},
     )
 
 
-def work(contender: str, text: str, seconds: float, threads: int) -> None:
+def work(contender: str, text: str, seconds: float, threads: int, processor: bool) -> None:
     """Is one contender: trains until it has used the time it is told, then validates."""
     keep_freed_memory()
+    clock = time.process_time if processor else time.perf_counter
     torch.set_num_threads(threads)
     torch.manual_seed(1)
     data = np.memmap(text, np.uint8, "r")
@@ -132,7 +150,7 @@ def work(contender: str, text: str, seconds: float, threads: int) -> None:
         nonlocal spent, steps
         model.train()
         while spent < until:
-            start = time.perf_counter()
+            start = clock()
             value = loss(drawn(0, border, rows, rng))
             value.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
@@ -141,7 +159,7 @@ def work(contender: str, text: str, seconds: float, threads: int) -> None:
             for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=False)
-            spent, steps = spent + time.perf_counter() - start, steps + 1
+            spent, steps = spent + clock() - start, steps + 1
         model.eval()
         held = drawn(border, len(data), VALIDATION_ROWS, np.random.default_rng(2))
         with torch.inference_mode():
