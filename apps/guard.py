@@ -19,6 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from codebyte.errors import ConfigError
 
 LARGEST_BODY = 4 << 20  # bytes of one request
+LARGEST_UPLOAD = 16 << 20  # bytes of a file that is given to the page
+_UPLOADS, _AROUND = "/gradio_api/upload", 1 << 14  # where it goes, and bytes around it
 SHORTEST_TOKEN = 16  # characters
 _COOKIE = "codebyte_session"
 _LOGIN = "/cb-login"
@@ -92,7 +94,7 @@ class Guard:
         if self._token is not None and scope["type"] == "http" and self._asks_for_cookie(scope):
             await self._give_cookie(scope, send)
             return
-        await self._app(scope, self._bounded(receive), send)
+        await self._app(scope, self._bounded(receive, self._most(scope)), send)
 
     async def _log_in(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers the login form: with the cookie, or with the form once more."""
@@ -126,8 +128,9 @@ class Guard:
                 message += "or open the page as /?token=... once"
                 return 401, "invalid_api_key", message
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self._largest_body:
-            return 413, "too_large", f"a request may have at most {self._largest_body} bytes"
+        most = self._most(scope)
+        if not length.isdecimal() or int(length) > most:
+            return 413, "too_large", f"a request may have at most {most} bytes"
         return None
 
     def _asks_for_cookie(self, scope: Scope) -> bool:
@@ -144,16 +147,20 @@ class Guard:
         await send({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
-    def _bounded(self, receive: Receive) -> Receive:
+    def _most(self, scope: Scope) -> int:
+        """Bytes that the body of a request may have."""
+        return LARGEST_UPLOAD + _AROUND if scope["path"] == _UPLOADS else self._largest_body
+
+    def _bounded(self, receive: Receive, most: int) -> Receive:
         taken = 0
-        too_many = f"a request may have at most {self._largest_body} bytes"
+        too_many = f"a request may have at most {most} bytes"
 
         async def bounded() -> Message:
             nonlocal taken
             message = await receive()
             if message["type"] == "http.request":
                 taken += len(message.get("body", b""))
-                if taken > self._largest_body:
+                if taken > most:
                     raise HTTPException(413, too_many)
             return message
 

@@ -20,6 +20,7 @@ import gradio as gr
 from fastapi import FastAPI
 from starlette.responses import JSONResponse, Response
 
+from codebyte.apps.guard import LARGEST_UPLOAD
 from codebyte.apps.heat import heat_map, legend
 from codebyte.apps.library import Library
 from codebyte.apps.lines import encoded
@@ -33,7 +34,6 @@ from codebyte.errors import CodebyteError
 
 ASSETS = "/cb-assets"  # not /static: that would hide gradio's own fonts
 LARGEST_SCORED = 64 << 10  # bytes; more would be slow to draw in a browser, not to score
-LARGEST_UPLOAD = 16 << 20  # bytes
 
 SAMPLE = '''\
 import json

@@ -1,6 +1,7 @@
 """Sixteen editors typing at one server, and one typing alone: latency, refusals and memory.
 
-`codebyte serve` (or `web`, with --page) runs in a process of its own on this machine. Each client
+`codebyte serve` (or `web`, with --page) runs in a process of its own on this machine, inside this
+repository, which it knows (or not, with --alone). Each client
 types into a file of its own of about 2 KB, one request every 400 ms on one connection; a request
 that is still streaming when the next key comes is cancelled by closing it, as editors do. Answers
 are counted by status; only 429 may come beside 200. Memory is the server's resident memory, looked
@@ -58,13 +59,14 @@ def main() -> None:
     options.add_argument("--checkpoint", help="a model's folder (default: the packaged model)")
     options.add_argument("--minutes", type=float, default=10.0, help="of all clients together")
     options.add_argument("--clients", type=int, default=CLIENTS)
+    options.add_argument("--alone", action="store_true", help="know no repository")
     options.add_argument("--page", action="store_true", help="serve the page too (`codebyte web`)")
     args = options.parse_args()
     minutes = 0.25 if args.quick else args.minutes
     report = Report("serve", quick=args.quick, packages=("uvicorn", "fastapi", "httpx"))
     with (
         checkpoint(args.checkpoint, report) as folder,
-        server(folder, page=args.page) as (address, process),
+        server(folder, page=args.page, alone=args.alone) as (address, process),
     ):
         alone = asyncio.run(run(address, process, 1, 10.0 if args.quick else 60.0))
         together = asyncio.run(run(address, process, args.clients, 60.0 * minutes))
@@ -108,6 +110,7 @@ def main() -> None:
         clients=args.clients,
         minutes=minutes,
         page=args.page,
+        alone=args.alone,
         requests=sum(together.statuses.values()),
         refused=together.statuses["429"],
         cancelled=together.cancelled,
@@ -117,10 +120,11 @@ def main() -> None:
 
 
 @contextlib.contextmanager
-def server(folder: str | None, *, page: bool) -> Iterator[tuple[str, int]]:
+def server(folder: str | None, *, page: bool, alone: bool = False) -> Iterator[tuple[str, int]]:
     """The address of a server that is up, and its process."""
     command = [sys.executable, "-m", "codebyte", "web" if page else "serve", "--port", "0"]
-    command += ["--json"] + ([] if folder is None else ["--checkpoint", folder])
+    command += ["--json"] + (["--alone"] if alone else [])
+    command += [] if folder is None else ["--checkpoint", folder]
     root = Path(__file__).resolve().parent.parent
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root)
     try:

@@ -16,6 +16,7 @@ Axes: n places, m lengths of matches, o lengths of counted contexts, k candidate
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -249,10 +250,9 @@ class Recall:
 
     def _make_room(self, end: int) -> None:
         if end + REACH > len(self._text):
-            extra = max(end + REACH, 2 * len(self._text)) - len(self._text)
-            self._text = np.pad(self._text, (0, extra))
-            self._shown = np.pad(self._shown, (0, extra))
-            self._older = np.pad(self._older, ((0, 0), (0, extra)))
+            room = max(end + REACH, 2 * len(self._text))
+            self._text, self._shown = _longer(self._text, room), _longer(self._shown, room)
+            self._older = _longer(self._older, room)
 
     def _compact(self) -> None:
         """Closes the gaps that removed files left."""
@@ -262,6 +262,13 @@ class Recall:
             self.add(name, data)
         for name in hidden:
             self.hide(name)
+
+
+def _longer(store: NDArray[Any], length: int) -> NDArray[Any]:
+    """A longer store with zeros at the end, whose pages take no memory before they are used."""
+    longer = np.zeros((*store.shape[:-1], length), store.dtype)
+    longer[..., : store.shape[-1]] = store
+    return longer
 
 
 def _head_slots(context: Bytes) -> list[Ints]:

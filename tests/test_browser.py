@@ -249,6 +249,7 @@ def test_moving_the_caret_ends_the_suggestion(editor: Editor) -> None:
 
 def test_an_answer_is_remembered(editor: Editor) -> None:
     suggested(editor)
+    editor.idle()  # an answer that is cut off is not remembered
     count = len(editor.asked)
     editor.key("Escape")
     editor.type("Q")
@@ -337,13 +338,50 @@ def test_a_file_keeps_its_line_ends(editor: Editor, tmp_path: Path) -> None:
     assert Path(download.value.path()).read_bytes() == data + b"x"
 
 
-def test_a_file_that_is_no_text_is_refused(editor: Editor, tmp_path: Path) -> None:
-    (tmp_path / "picture.png").write_bytes(b"\x89PNG\xff")
+def test_a_file_that_is_not_utf8_is_shown_and_saved_as_it_is(
+    editor: Editor, tmp_path: Path
+) -> None:
+    data = "PREIS = 'Caf\u00e9'\r\n".encode("latin-1")
+    (tmp_path / "latin.py").write_bytes(data)
+    editor.page.set_input_files(".cb-file", tmp_path / "latin.py")
+    editor.page.wait_for_selector(".cb-readonly:not([hidden])")
+    assert "latin.py is not UTF-8" in editor.page.inner_text(".cb-readonly")
+    shown = editor.text
+    assert "Caf\u00e9" in shown
+    editor.page.click(".cm-content")
+    editor.type("x")
+    assert editor.text == shown
+    with editor.page.expect_download() as download:
+        editor.page.click(".cb-save")
+    assert Path(download.value.path()).read_bytes() == data
+    (tmp_path / "plain.py").write_bytes(b"a = 1\n")
+    editor.page.set_input_files(".cb-file", tmp_path / "plain.py")
+    editor.page.wait_for_selector(".cb-readonly", state="hidden")
+    editor.key("Control+Home")
+    editor.type("x")
+    assert editor.text.startswith("x")
+
+
+def test_alternatives_come_on_request_by_key_and_by_button(editor: Editor) -> None:
+    suggested(editor)
+    editor.key("Alt+]")
+    chosen = ".cb-choices [aria-selected=true]"
+    editor.page.wait_for_selector(chosen)
+    first = editor.page.inner_text(chosen)
+    assert first != REST
+    assert editor.ghost == first
+    editor.key("Alt+[")
+    choices = editor.page.locator(".cb-choices button").all_inner_texts()
+    assert len(choices) == len(set(choices)) > 1
+    editor.page.locator(".cb-choices button").nth(1).click()
+    assert editor.ghost == choices[1]
     before = editor.text
-    editor.page.set_input_files(".cb-file", tmp_path / "picture.png")
-    editor.page.wait_for_selector(".cb-status[data-state=failed]")
-    assert editor.page.inner_text(".cb-figures").startswith("picture.png is not UTF-8 text")
+    editor.key("Tab")
+    assert editor.text == before + choices[1]
+    editor.key("Control+z")
     assert editor.text == before
+    editor.page.click(".cb-more")
+    editor.page.wait_for_selector(chosen)
 
 
 def test_a_pasted_text_is_shown_as_a_heat_map(editor: Editor) -> None:

@@ -32,6 +32,7 @@ import {
 import { classHighlighter } from "@lezer/highlight";
 import { dropGhost, ghostText } from "./ghost.js";
 import { LANGUAGES, languageOf, withEnding } from "./languages.js";
+import { Panel, panelTemplate } from "./panel.js";
 import { Requests } from "./requests.js";
 import { describe } from "./status.js";
 
@@ -49,12 +50,16 @@ const template = `
     </select></label>
     <label class="cb-switch" title="Suggest while typing"><input class="cb-enabled" type="checkbox" checked><span class="cb-knob"></span>Suggestions</label>
   </div>
-  <div class="cb-editor"></div>
+  <p class="cb-readonly" role="status" hidden></p>
+  <div class="cb-middle">
+    <div class="cb-editor"></div>
+    <aside class="cb-panel" aria-label="About the suggestion">${panelTemplate}</aside>
+  </div>
   <div class="cb-status" data-state="idle">
     <span class="cb-dot"></span><span class="cb-figures" role="status" aria-live="off"></span>
     <span class="cb-space"></span>
     <span class="cb-certainty" title="Each letter is as faint as the model is unsure of it">sure <i class="cb-shade-0"></i><i class="cb-shade-1"></i><i class="cb-shade-2"></i><i class="cb-shade-3"></i><i class="cb-shade-4"></i> guess</span>
-    <span class="cb-keys"><kbd>Tab</kbd> accept <kbd class="cb-word-key">Ctrl</kbd><kbd>&rarr;</kbd> word <kbd>Esc</kbd> dismiss</span>
+    <span class="cb-keys"><kbd>Tab</kbd> accept <kbd class="cb-word-key">Ctrl</kbd><kbd>&rarr;</kbd> word <kbd>Esc</kbd> dismiss <kbd>Alt</kbd><kbd>]</kbd> another</span>
   </div>
   <input class="cb-file" type="file" hidden>`;
 
@@ -64,16 +69,29 @@ export function mount(element, { text = "", path = "untitled.py" } = {}) {
   const part = (name) => element.querySelector(`.cb-${name}`);
   const language = new Compartment();
   const lineEnds = new Compartment();
+  const writable = new Compartment();
+  let bytes = null; // of a file that is not UTF-8, which is shown and saved as it is
+  let repo = null; // the name of the repository that the file was opened from
   if (/Mac|iPhone|iPad/.test(navigator.platform)) part("word-key").textContent = "Cmd";
 
   const requests = new Requests({
     session: newSession(),
     path: () => part("path").value.trim() || null,
+    repo: () => repo,
+    alone: () => !part("helped").checked,
     enabled: () => part("enabled").checked,
     multiline: () => ({ auto: null, line: false, block: true })[part("multiline").value],
     report: (report) => {
       part("status").dataset.state = report.state;
       part("figures").textContent = describe(report);
+      panel.report(report);
+    },
+    offer: (found, chosen, message) => panel.choices(found, chosen, message),
+  });
+  const panel = new Panel(part("panel"), {
+    choose: (index) => {
+      requests.choose(view, index);
+      view.focus();
     },
   });
 
@@ -101,6 +119,8 @@ export function mount(element, { text = "", path = "untitled.py" } = {}) {
       keymap.of([
         { key: "Shift-Tab", run: indentLess },
         { key: "Alt-\\", run: askNow },
+        { key: "Alt-]", run: () => another(1) },
+        { key: "Alt-[", run: () => another(-1) },
         ...closeBracketsKeymap,
         ...defaultKeymap,
         ...searchKeymap,
@@ -112,11 +132,17 @@ export function mount(element, { text = "", path = "untitled.py" } = {}) {
       EditorView.domEventHandlers({ drop: (event) => openDropped(event) }),
       language.of([]),
       lineEnds.of([]),
+      writable.of([]),
     ],
   });
 
   function askNow() {
     requests.ask(view);
+    return true;
+  }
+
+  function another(step) {
+    requests.another(view, step);
     return true;
   }
 
@@ -137,32 +163,47 @@ export function mount(element, { text = "", path = "untitled.py" } = {}) {
     requests.report({ state: "failed", message });
   }
 
-  async function open(file) {
+  // `from` is the name of the repository that the file is in, if the server knows it.
+  async function open(file, from = null) {
     if (file.size > LARGEST_FILE) {
       say(`${file.name} has ${file.size} bytes; the editor opens at most ${LARGEST_FILE}`);
       return;
     }
+    const read = await file.arrayBuffer();
     let content;
     try {
-      const bytes = await file.arrayBuffer();
-      content = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+      content = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(read);
+      bytes = null;
     } catch {
-      say(`${file.name} is not UTF-8 text; the Score tab reads any bytes`);
-      return;
+      // Each byte is shown as one character of Latin-1; what cannot be written back is not edited.
+      content = new TextDecoder("latin1").decode(read);
+      bytes = read;
     }
+    repo = from;
+    part("readonly").hidden = bytes === null;
+    part("readonly").textContent = `${file.name} is not UTF-8: it is shown as Latin-1 and cannot be changed here. Save gives its own bytes.`;
     requests.stop();
     requests.forget();
     // Every line of a Windows file ends in CRLF and goes on doing so; a mixed file keeps its CRs
     // as characters. What is sent and saved is then the file's own bytes.
     const crlf = content.includes("\r\n") && !/(^|[^\r])\n/.test(content) && !/\r(?!\n)/.test(content);
     const separator = crlf ? "\r\n" : "\n";
-    view.dispatch({ effects: [dropGhost.of(null), lineEnds.reconfigure(EditorState.lineSeparator.of(separator))] });
+    const locked = bytes === null ? [] : [EditorState.readOnly.of(true), EditorView.editable.of(false)];
+    view.dispatch({
+      effects: [
+        dropGhost.of(null),
+        lineEnds.reconfigure(EditorState.lineSeparator.of(separator)),
+        writable.reconfigure([]),
+      ],
+    });
     view.dispatch({
       changes: { from: 0, to: view.state.doc.length, insert: view.state.toText(content) },
       selection: { anchor: 0 },
       scrollIntoView: true,
     });
-    setPath(file.name);
+    view.dispatch({ effects: writable.reconfigure(locked) });
+    setPath(file.path ?? file.name);
+    requests.report({ state: "idle" });
     view.focus();
   }
 
@@ -175,7 +216,7 @@ export function mount(element, { text = "", path = "untitled.py" } = {}) {
   }
 
   function save() {
-    const blob = new Blob([view.state.sliceDoc()], { type: "application/octet-stream" });
+    const blob = new Blob([bytes ?? view.state.sliceDoc()], { type: "application/octet-stream" });
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
     link.download = part("path").value.split("/").pop() || "untitled.txt";
@@ -197,6 +238,15 @@ export function mount(element, { text = "", path = "untitled.py" } = {}) {
   });
   part("save").addEventListener("click", save);
   part("multiline").addEventListener("change", () => view.focus());
+  part("more").addEventListener("click", () => {
+    view.focus();
+    another(1);
+  });
+  part("helped").addEventListener("change", () => {
+    requests.forget();
+    view.focus();
+    requests.ask(view);
+  });
   part("enabled").addEventListener("change", ({ target }) => {
     requests.stop();
     view.dispatch({ effects: dropGhost.of(null) });

@@ -15,8 +15,11 @@ const SUFFIX_MOST = 1 << 14;
 const REMEMBERED = 100;
 
 export class Requests {
-  constructor({ session, path, enabled, multiline, report }) {
-    Object.assign(this, { session, path, enabled, multiline, report });
+  constructor({ session, path, repo, alone, enabled, multiline, report, offer }) {
+    Object.assign(this, { session, path, repo, alone, enabled, multiline, report, offer });
+    this.found = []; // alternatives
+    this.place = 0; // in the document, that they are for
+    this.chosen = 0;
     this.timer = 0;
     this.abort = null;
     this.count = 0;
@@ -30,6 +33,7 @@ export class Requests {
     const after = update.state.field(ghostField);
     if (before && after && (after.text || !after.done)) return;
     this.stop();
+    this.offered([], 0);
     if (after) update.view.dispatch({ effects: dropGhost.of(null) });
     if (!update.docChanged) return;
     const accepted = update.transactions.some((it) => it.isUserEvent("input.accept"));
@@ -51,22 +55,33 @@ export class Requests {
     }
   }
 
-  async ask(view) {
-    this.stop();
+  // What to send of the text around the caret; null where nothing can be suggested.
+  around(view) {
     const { state } = view;
     const { main, ranges } = state.selection;
-    if (!this.enabled() || state.readOnly || ranges.length > 1 || !main.empty) return;
-    if (view.composing || !state.doc.length) return;
+    if (state.readOnly || ranges.length > 1 || !main.empty) return null;
+    if (view.composing || !state.doc.length) return null;
     const pos = main.head;
     const start = Math.max(0, Math.ceil((pos - PREFIX_MOST) / PREFIX_STEP) * PREFIX_STEP);
     // A cut can leave half of a surrogate pair, which is no character.
     const prefix = state.sliceDoc(start, pos).toWellFormed();
     const suffix = state.sliceDoc(pos, pos + SUFFIX_MOST).toWellFormed();
-    if (!prefix.trim() && !suffix.trim()) return;
-    const body = { prefix, suffix, path: this.path(), multiline: this.multiline(), session: this.session };
+    if (!prefix.trim() && !suffix.trim()) return null;
+    const { session } = this;
+    const body = { prefix, suffix, path: this.path(), repo: this.repo(), alone: this.alone(), session };
+    return { pos, start, body: { ...body, multiline: this.multiline() } };
+  }
+
+  async ask(view) {
+    this.stop();
+    const around = this.enabled() ? this.around(view) : null;
+    if (!around) return;
+    const { pos, start, body } = around;
+    const { prefix, suffix } = body;
+    const { state } = view;
 
     const id = (this.count += 1);
-    const key = JSON.stringify([body.path, body.multiline, start, prefix, suffix]);
+    const key = JSON.stringify([body.path, body.repo, body.alone, body.multiline, start, prefix, suffix]);
     const known = this.answers.get(key);
     if (known) {
       view.dispatch({ effects: openGhost.of({ ...known, id, pos }) });
@@ -111,6 +126,60 @@ export class Requests {
     }
   }
 
+  // Shows the next of several rests of the line, or the one before; asks for them at first.
+  async another(view, step) {
+    const ghost = view.state.field(ghostField);
+    if (this.found.length && this.place === view.state.selection.main.head) {
+      this.choose(view, (this.chosen + step + this.found.length) % this.found.length);
+      return;
+    }
+    this.stop();
+    const around = this.around(view);
+    if (!around) return;
+    const { pos, body } = around;
+    const abort = (this.abort = new AbortController());
+    const { doc } = view.state;
+    this.report({ state: "thinking" });
+    try {
+      const reply = await post("v1/alternatives", body, abort.signal);
+      const { alternatives } = await reply.json();
+      if (abort.signal.aborted || view.state.doc !== doc) return;
+      const shown = ghost && ghost.pos === pos ? ghost.text : "";
+      this.place = pos;
+      this.found = alternatives.map(({ text, bits, replace_suffix_bytes, recalled }) => {
+        const piece = text.replaceAll("\r\n", "\n");
+        const replace = placesOfBytes(body.suffix, replace_suffix_bytes, view.state.lineBreak);
+        return { text: piece, bits: bitsOfUnits(text, bits, piece), replace, recalled };
+      });
+      this.report({ state: this.found.length ? "choosing" : "nothing" });
+      if (!this.found.length) {
+        this.offered([], 0, "There is no other.");
+        return;
+      }
+      const first = this.found.findIndex(({ text }) => text !== shown);
+      this.choose(view, Math.max(0, first));
+    } catch (error) {
+      if (abort.signal.aborted) return;
+      this.report({ state: "failed", message: error.message });
+    } finally {
+      if (this.abort === abort) this.abort = null;
+    }
+  }
+
+  choose(view, index) {
+    const id = (this.count += 1);
+    const { text, bits, replace } = this.found[index];
+    const pos = view.state.selection.main.head;
+    view.dispatch({ effects: openGhost.of({ id, pos, text, bits, replace, done: true }) });
+    this.offered(this.found, index);
+  }
+
+  offered(found, chosen, message = "") {
+    this.found = found;
+    this.chosen = chosen;
+    this.offer(found, chosen, message);
+  }
+
   remember(key, answer) {
     this.answers.set(key, answer);
     if (this.answers.size > REMEMBERED) this.answers.delete(this.answers.keys().next().value);
@@ -123,6 +192,21 @@ export class Requests {
 
 // The server-sent events of one POST, parsed.
 async function* events(url, body, signal) {
+  const response = await post(url, body, signal);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const blocks = (rest + value).split("\n\n");
+    rest = blocks.pop();
+    for (const block of blocks) {
+      if (block.startsWith("data: ")) yield JSON.parse(block.slice(6));
+    }
+  }
+}
+
+async function post(url, body, signal) {
   let response;
   try {
     response = await fetch(url, {
@@ -139,17 +223,7 @@ async function* events(url, body, signal) {
     const answer = await response.json().catch(() => null);
     throw new Error(answer?.error?.message ?? `the server answered ${response.status}`);
   }
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const blocks = (rest + value).split("\n\n");
-    rest = blocks.pop();
-    for (const block of blocks) {
-      if (block.startsWith("data: ")) yield JSON.parse(block.slice(6));
-    }
-  }
+  return response;
 }
 
 function bytesOf(character) {

@@ -16,6 +16,8 @@ export function describe(report) {
   if (state === "off") return "Suggestions are off";
   if (state === "thinking") return "Thinking";
   if (state === "failed") return report.message;
+  if (state === "nothing") return "No other suggestion";
+  if (state === "choosing") return "Alt+] and Alt+[ go through the alternatives";
   const figures = [];
   if (report.first_ms != null) figures.push(`first byte ${Math.round(report.first_ms)} ms`);
   else if (state === "done") figures.push("nothing to suggest");
