@@ -28,7 +28,7 @@ from codebyte.sampling import Sampler, until_stop
 from codebyte.scoring import Buffer
 from codebyte.vocab import EOT
 
-PORTION = 8192  # bytes fed at once; memory grows with it
+PORTION = 16384  # bytes fed at once; memory grows with it, and overhead shrinks
 T = TypeVar("T")
 
 
