@@ -79,6 +79,7 @@ def main() -> int:
     parser.add_argument(
         "--start", help="checkpoint to go on from ('packaged'), grown to the preset"
     )
+    parser.add_argument("--name", default="codebyte-small", help="of the model, for its notes")
     parser.add_argument("--only", choices=STEPS, help="this step alone, done or not")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
@@ -149,10 +150,13 @@ def pack(args: argparse.Namespace) -> bool:
     model = checkpoint.load(args.work / "decayed" / "latest", "cpu")
     notes = checkpoint.load_training(args.work / "decayed" / "latest")
     packed = args.work / "packed"
-    minutes = _minutes(args.work / "decayed")
-    checkpoint.save(
-        model, packed, quantize="int8", training=notes | {"minutes": round(minutes), "batch": BATCH}
-    )
+    notes |= {
+        "name": args.name,
+        "started_from": args.start,
+        "minutes": round(_minutes(args.work / "decayed")),
+        "batch": BATCH,
+    }
+    checkpoint.save(model, packed, quantize="int8", training=notes)
     text = Corpus(args.work / "corpus")
     cost = _bits(checkpoint.load(packed, "cpu"), text) - _bits(model, text)
     size = (packed / checkpoint.WEIGHTS_NAME).stat().st_size
