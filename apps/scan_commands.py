@@ -28,6 +28,10 @@ HTML_BYTES = 1 << 20  # of source whose bytes are drawn in an HTML report
 CLEAN, FOUND, FAILED, INTERRUPTED = 0, 1, 2, 130
 _DEFAULT_FAIL_ON = "error"
 _DEFAULT_TOP = 10
+_UNFITTED = (
+    "{} was fitted to other weights than these: findings are ranked, but their probabilities are "
+    "not calibrated (docs/bugs.md says how to fit)"
+)
 
 
 class Format(StrEnum):
@@ -79,7 +83,7 @@ def scan(
         int | None, typer.Option(min=1, help="Processes that score; one for each core if not set.")
     ] = None,
     repairs: Annotated[
-        bool, typer.Option("--repairs/--no-repairs", help="Look for edits that are likelier.")
+        bool, typer.Option("--repairs/--no-repairs", help="Ask the model, and look for edits.")
     ] = True,
     cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Take unchanged files from the last scan.")
@@ -131,6 +135,7 @@ def _run(
 ) -> int:
     from codebyte.tasks.baseline import read_baseline, write_file
     from codebyte.tasks.baseline import write_baseline as save_baseline
+    from codebyte.tasks.fitted import is_fitted_to, judge_file
     from codebyte.tasks.rules import parse_fail_on, reaches
     from codebyte.tasks.scan_cache import ScanCache, model_id
     from codebyte.tasks.scan_targets import open_tree
@@ -147,7 +152,8 @@ def _run(
     if write_baseline and baseline is None:
         raise InputError("--write-baseline needs to know where: give --baseline FILE")
     known = frozenset() if baseline is None or write_baseline else read_baseline(baseline)
-    model = f"{model_id(checkpoint)} {repairs}"
+    tables = judge_file(checkpoint)
+    model = f"{model_id(checkpoint)} {repairs} {tables.stat().st_mtime_ns}"
     scorer = Scorer(checkpoint=checkpoint, jobs=jobs or cores(), repairs=repairs)
     with ScanCache(model) if cached else _nothing() as store, _shown() as progress, _endable():
         result = scan_tree(
@@ -162,6 +168,8 @@ def _run(
         )
     if store is not None and store.problem is not None:
         typer.echo(f"codebyte: the cache is not used: {store.problem}", err=True)
+    if not is_fitted_to(checkpoint):
+        typer.echo(f"codebyte: {_UNFITTED.format(tables)}", err=True)
     if write_baseline and baseline is not None and not result.interrupted:
         count = save_baseline(baseline, result.places)
         typer.echo(f"codebyte: {count} findings are now in {baseline}", err=True)

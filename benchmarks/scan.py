@@ -12,105 +12,28 @@ before is wrong, and no edit of one token repairs it.
     repair     the edit ranked first in the file is exactly the one that takes the bug out
 """
 
-import hashlib
-import json
-import multiprocessing
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scan_baselines as baselines
 from numpy.typing import NDArray
 from report import Check, Report, cores, interval, parser
-from scan_cases import fixes, injected
+from scan_judged import Example, Scores, examples, ours
+from scan_speed import first_pass_speed, scan_times, tree_of
 
-import codebyte
-from codebyte.corpus import Corpus
-from codebyte.scoring import surprisal
 from codebyte.tasks.calibration import usual
-from codebyte.tasks.known import Wrong, mends
-from codebyte.tasks.suspicion import load_judge
-from codebyte.tasks.syntax import parse, tree_kinds
+from codebyte.tasks.first_pass import load_first_pass
+from codebyte.tasks.known import mends
+from codebyte.tasks.mutations import edits
+from codebyte.tasks.syntax import parse
 
 INJECTED, FIXES = 300, 200
-LARGEST_FIX = 16_000  # bytes of a file with a real fix
 LINTED = 60  # cases that pylint is run on: seconds each
 BINS = 10  # of probabilities, for the calibration error
 SHOWN = 0.05  # probability from which a line is reported: calibration is told apart for these
-SPEED_BYTES = 200_000
+SPEED_BYTES = 1_000_000
 HEAD = ("method", "n", "AUC", "top 1", "top 5", "MRR", "at 5", "at 20")
-
-Scores = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Example:
-    """A file with one wrong line."""
-
-    source: bytes
-    path: str
-    kind: str
-    wrong: Wrong
-    code: NDArray[np.bool_]  # (number of lines,), which are ranked
-
-
-def example(source: bytes, path: str, kind: str, wrong: Wrong) -> Example | None:
-    """None where the file does not parse."""
-    tree = parse(source, path)
-    if tree is None:
-        return None
-    kinds = tree_kinds(tree, len(baselines.lines_of(source)))
-    code = np.array([one is not None for one in kinds], bool)
-    code[wrong.line - 1] = True
-    return Example(source=source, path=path, kind=kind, wrong=wrong, code=code)
-
-
-def examples(args: Any) -> tuple[list[Example], list[Example]]:
-    """Injected and real."""
-    made = [
-        example(
-            case.source,
-            case.path,
-            case.kind,
-            Wrong(case.line, case.start, case.end, case.fix, True),
-        )
-        for _, case in injected(Corpus(args.corpus), "valid", args.injected, seed=args.seed)
-    ]
-    real = [
-        example(fix.old, fix.path, fix.kind, Wrong(fix.line, 0, 0, None, False))
-        for fix in (fixes("valid", Path(args.repos)) if args.repos else [])
-        if len(fix.old) <= LARGEST_FIX
-    ]
-    return [one for one in made if one], [one for one in real if one][: args.fixes]
-
-
-def ours(args: Any, listed: Sequence[Example]) -> tuple[list[Scores], list[bool]]:
-    """Line probabilities, and whether the edit ranked first is the repair."""
-    model, judge = codebyte.load(args.checkpoint), load_judge()
-    name = hashlib.sha256(json.dumps(judge.as_dict()).encode()).hexdigest()[:12]
-    lines, repaired = [], []
-    for i, one in enumerate(listed):
-        key = hashlib.sha256(one.source).hexdigest()[:20]
-        kept = Path(args.cache, f"{name}-{key}.npz") if args.cache else None
-        if kept is not None and kept.is_file():
-            with np.load(kept) as stored:
-                lines.append(stored["lines"].astype(np.float64))
-                repaired.append(bool(stored["repaired"]))
-            continue
-        judged = judge.judge(model, one.source, one.path)
-        best = judged.edits[0] if judged.edits else None
-        lines.append(judged.lines.astype(np.float64))
-        repaired.append(best is not None and mends(one.source, best, one.wrong))
-        if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(kept, lines=judged.lines, repaired=repaired[-1])
-        if i % 25 == 24:
-            print(f"  {i + 1} of {len(listed)} files", flush=True)
-    return lines, repaired
 
 
 def ranks(one: Example, scores: Scores) -> tuple[float, float, float]:
@@ -167,8 +90,6 @@ def by_ngrams(listed: Sequence[Example]) -> tuple[list[Scores], list[Scores], fl
         if line != one.wrong.line - 1
     ]
     table, sums, best, repaired = usual(pairs), [], [], []
-    from codebyte.tasks.mutations import edits
-
     for one, (total, gains, kinds, where) in zip(listed, found, strict=True):
         level = np.array([table[kind] for kind in kinds]).reshape(-1, 2)
         z = (gains - level[:, 0]) / level[:, 1]
@@ -182,44 +103,6 @@ def by_ngrams(listed: Sequence[Example]) -> tuple[list[Scores], list[Scores], fl
     return sums, best, float(np.mean(repaired))
 
 
-def judged_bytes(checkpoint: str | None, how: str, source: bytes) -> int:
-    """What a worker of the speed test does with one file."""
-    import torch
-
-    torch.set_num_threads(1)
-    model = _model(checkpoint)
-    if how == "first pass":
-        surprisal(model, source)
-    else:
-        load_judge().judge(model, source, "file.py")
-    return len(source)
-
-
-_models: dict[str | None, Any] = {}
-
-
-def _model(checkpoint: str | None) -> Any:
-    if checkpoint not in _models:
-        _models[checkpoint] = codebyte.load(checkpoint)
-    return _models[checkpoint]
-
-
-def speed(args: Any, listed: Sequence[Example], how: str, size: int) -> float:
-    """KB/s over files on all cores, a process each."""
-    sources, total = [], 0
-    for one in listed:
-        if total < size:
-            sources.append(one.source)
-            total += len(one.source)
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(cores()) as pool:
-        work: Callable[[bytes], int] = partial(judged_bytes, args.checkpoint, how)
-        pool.map(work, [b"x = 1\n" * 20] * cores(), chunksize=1)
-        start = time.perf_counter()
-        done = sum(pool.imap_unordered(work, sources))
-        return done / 1000 / (time.perf_counter() - start)
-
-
 def main() -> None:
     """Runs the benchmark."""
     options = parser(__doc__)
@@ -228,6 +111,7 @@ def main() -> None:
     options.add_argument("--checkpoint", help="another model than the packaged one")
     options.add_argument("--injected", type=int, default=INJECTED, help="files with a bug put in")
     options.add_argument("--fixes", type=int, default=FIXES, help="most files with a real fix")
+    options.add_argument("--jobs", type=int, default=cores(), help="processes that judge")
     options.add_argument("--cache", help="a folder where judged files are kept")
     options.add_argument("--no-baselines", action="store_true", help="only the scan itself")
     options.add_argument("--no-speed", action="store_true", help="leave the speed out")
@@ -237,11 +121,17 @@ def main() -> None:
         args.injected, args.fixes = min(args.injected, 5), min(args.fixes, 3)
     report = Report("scan", quick=args.quick, packages=("ruff", "pylint"))
     made, real = examples(args)
-    scores, repaired = ours(args, [*made, *real])
+    scores, repaired = ours(args, [*made, *real], "alone")
     for_made, for_real = scores[: len(made)], scores[len(made) :]
     kept = np.array(repaired[: len(made)], np.float64)
-    first = row("codebyte scan", made, for_made)
-    rows, real_rows = [first], [row("codebyte scan", real, for_real)]
+    first_row = row("codebyte scan", made, for_made)
+    rows, real_rows = [first_row], [row("codebyte scan", real, for_real)]
+    for how in ("in repository", "first look"):
+        found, right_ones = ours(args, made, how)
+        rows.append(row(how, made, found))
+        report.note(f"{how}: repairs {np.mean(right_ones):.3f}")
+    looks = [load_first_pass().look(one.source, one.path).lines for one in real]
+    real_rows.append(row("first look", real, [look.astype(np.float64) for look in looks]))
     if not args.no_baselines:
         rules: dict[str, Callable[[Example], Scores]] = {
             "random": lambda one: baselines.at_random(one.source, len(one.source)),
@@ -270,21 +160,26 @@ def main() -> None:
     report.table(HEAD, [_kind_row(kind, real, for_real, None) for kind in kinds])
     error, shown = calibration(made, for_made, 0.0), calibration(made, for_made, SHOWN)
     checks = {
-        "injected: AUC": Check(first[2], 0.93),
-        "injected: top 1": Check(first[3], 0.35),
-        "injected: top 5": Check(first[4], 0.65),
+        "injected: AUC": Check(first_row[2], 0.93),
+        "injected: top 1": Check(first_row[3], 0.35),
+        "injected: top 5": Check(first_row[4], 0.65),
         "injected: repaired": Check(float(kept.mean()), 0.30),
-        "injected: found at 5 good lines per 1,000": Check(first[6], 0.30),
+        "injected: found at 5 good lines per 1,000": Check(first_row[6], 0.30),
         "calibration error": Check(error, 0.05, at_most=True),
         f"calibration error from {SHOWN} on": Check(shown, 0.05, at_most=True),
         "real fixes: AUC": Check(real_rows[0][2], 0.79),
         "real fixes: top 5": Check(real_rows[0][4], 0.22),
     }
     if not args.no_speed:
-        size = SPEED_BYTES // (10 if args.quick else 1)
-        checks["first pass, KB/s"] = Check(speed(args, made, "first pass", size), 100.0)
-        whole = speed(args, made, "full", size)
-        checks["full scan of 1 MB, minutes"] = Check(1000 / whole / 60, 3.0, at_most=True)
+        files = tree_of(args, SPEED_BYTES // (50 if args.quick else 1))
+        speed, alone = first_pass_speed(files)
+        checks["first pass, KB/s"] = Check(speed, 100.0)
+        report.note(f"first pass: {alone:.0f} KB per second of processor time")
+        first, again, peak = scan_times(args, files)
+        size = sum(len(source) for _, source in files)
+        report.note(f"largest process of a scan: {peak:,} MB")
+        checks["full scan of 1 MB, minutes"] = Check(first / 60 * 1e6 / size, 3.0, at_most=True)
+        checks["again after one file changed, s"] = Check(again, 5.0, at_most=True)
     aucs = [ranks(one, found)[0] for one, found in zip(made, for_made, strict=True)]
     report.finish(
         checks,

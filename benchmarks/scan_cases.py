@@ -7,7 +7,10 @@ from bare clones (`--repos`, one folder for each repository, named owner+name) a
 import json
 import random
 import re
+import zlib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from codebyte.corpus import Corpus
 from codebyte.indexer.languages import is_test
 from codebyte.tasks.injection import KINDS, Case, inject
 from codebyte.tasks.known import Known, Wrong
+from codebyte.tasks.usage import Usage
 
 DATA = Path(__file__).parent / "data"
 SMALLEST, LARGEST = 900, 14_000  # bytes of a file that bugs are put into
@@ -25,6 +29,8 @@ CROPPED = 5000  # bytes kept around a fixed line for fitting; whole files are me
 APART = 4  # lines between two bugs of a file
 BUG_BYTES = 1100  # bytes of code for each bug put into a file to fit on
 TRIES = 6
+FIXED = ("aio-libs/aiohttp", "psf/requests", "pytest-dev/pytest")  # have fixes to fit on
+USED_BYTES = 2 << 20  # of a repository that are counted
 
 _TOP = re.compile(rb"(?:async )?def |class |@|\S")
 _DEF = re.compile(rb"\s*(?:async )?def |class |@|\S")
@@ -81,10 +87,24 @@ def _open(repos: Path, name: str) -> git.Repo | None:
     return None
 
 
+def for_first_pass(repo: str) -> bool:
+    """Whether the first look is fitted on a training repository, or what comes after it."""
+    return repo not in FIXED and zlib.crc32(repo.encode()) % 2 == 0
+
+
 def injected(
-    corpus: Corpus, split: str, count: int, *, seed: int, largest: int = LARGEST
+    corpus: Corpus,
+    split: str,
+    count: int,
+    *,
+    seed: int,
+    largest: int = LARGEST,
+    first_pass: bool | None = None,
 ) -> list[tuple[str, Case]]:
-    """One bug each in Python files that are no tests, the five kinds in turn, with repositories."""
+    """One bug each in Python files that are no tests, the five kinds in turn, with repositories.
+
+    `first_pass` says which half of the repositories they come from; None for all.
+    """
     shard, rng = corpus.shard(split), random.Random(seed)
     names = [entry["name"] for entry in corpus.info["repositories"]]
     sizes = np.diff(shard.ends, prepend=0)
@@ -92,6 +112,7 @@ def injected(
         i
         for i, path in enumerate(shard.paths)
         if path.endswith(".py") and not is_test(path) and SMALLEST <= sizes[i] <= largest
+        if first_pass is None or for_first_pass(names[shard.repos[i]]) == first_pass
     ]
     rng.shuffle(chosen)
     cases: list[tuple[str, Case]] = []
@@ -110,19 +131,27 @@ def injected(
     return cases
 
 
-def known_files(corpus: Corpus, repos: Path, count: int, *, seed: int) -> list[Known]:
-    """Files to fit on: half around listed fixes, as far as there are any, with bugs put in too."""
+def known_files(
+    corpus: Corpus, repos: Path, count: int, *, seed: int
+) -> list[tuple[Known, bytes | None]]:
+    """Files to fit on: half around listed fixes, as far as there are any, with bugs put in too.
+
+    Beside each is what it was before, where it is a whole file of the corpus.
+    """
     rng = random.Random(seed)
-    found: list[Known] = []
+    found: list[tuple[Known, bytes | None]] = []
     listed = fixes("train", repos)
     rng.shuffle(listed)
     for fix in listed[: count // 2]:
         cut = crop(fix.old, fix.line, rng)
         if cut is not None:
-            found.append(_with_bugs(_fixed(fix, *cut), rng))
-    for repo, case in injected(corpus, "train", count - len(found), seed=seed, largest=6000):
+            found.append((with_bugs(fixed(fix, *cut), rng), None))
+    for repo, case in injected(
+        corpus, "train", count - len(found), seed=seed, largest=6000, first_pass=False
+    ):
         clean = case.source[: case.start] + case.fix + case.source[case.end :]
-        found.append(_with_bugs(Known(repo=repo, path=case.path, source=clean, wrong=()), rng))
+        known = with_bugs(Known(repo=repo, path=case.path, source=clean, wrong=()), rng)
+        found.append((known, clean))
     return found
 
 
@@ -153,7 +182,7 @@ def crop(source: bytes, line: int, rng: random.Random) -> tuple[bytes, int] | No
     return b"\n".join([*head, *lines[first:last], b""]), row - first + len(head) + 1
 
 
-def _fixed(fix: Fix, source: bytes, line: int) -> Known:
+def fixed(fix: Fix, source: bytes, line: int) -> Known:
     """A cropped file before its fix; the repair is known where it keeps the line one line."""
     old, new = fix.old.split(b"\n"), fix.new.split(b"\n")
     mended = new[fix.line - 1] if len(old) == len(new) else None
@@ -163,7 +192,7 @@ def _fixed(fix: Fix, source: bytes, line: int) -> Known:
     return Known(repo=fix.repo, path=fix.path, source=source, wrong=(wrong,))
 
 
-def _with_bugs(known: Known, rng: random.Random) -> Known:
+def with_bugs(known: Known, rng: random.Random) -> Known:
     """Puts several bugs in, away from each other and from the line that was fixed."""
     source = known.source
     wrong = list(known.wrong)
@@ -179,3 +208,31 @@ def _with_bugs(known: Known, rng: random.Random) -> Known:
                 source = case.source
                 break
     return replace(known, source=source, wrong=tuple(wrong))
+
+
+class Repository:
+    """What is counted of a repository of a corpus, as a scan of it would count."""
+
+    def __init__(self, corpus: Corpus, split: str, name: str) -> None:
+        shard = corpus.shard(split)
+        names = [entry["name"] for entry in corpus.info["repositories"]]
+        self.usage, self._texts = Usage(), set()
+        documents = np.flatnonzero(shard.repos == names.index(name)).tolist()
+        random.Random(name).shuffle(documents)
+        for i in documents:
+            text = shard.document(i).tobytes()
+            if shard.paths[i].endswith(".py") and self.usage.bytes + len(text) <= USED_BYTES:
+                self.usage.add(text)
+                self._texts.add(hash(text))
+
+    @contextmanager
+    def instead(self, old: bytes, new: bytes) -> Iterator[Usage]:
+        """The counts with one file's text in the place of what it was."""
+        was = hash(old) in self._texts
+        if was:
+            self.usage.add(old, -1)
+        self.usage.add(new)
+        yield self.usage
+        self.usage.add(new, -1)
+        if was:
+            self.usage.add(old)

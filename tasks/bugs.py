@@ -14,12 +14,16 @@ from codebyte.indexer.filters import skip_content
 from codebyte.indexer.languages import language_of
 from codebyte.megabyte import Megabyte
 from codebyte.tasks.findings import FileReport, Finding, skipped_file
+from codebyte.tasks.judged import Judged
 from codebyte.tasks.reasons import finding_of
-from codebyte.tasks.suspicion import Judged, load_judge
+from codebyte.tasks.suspicion import Judge, load_judge
+from codebyte.tasks.usage import Usage
 
 FEWEST_FINDINGS = 1  # of a file, where a line reaches LEAST
 FINDINGS_PER_LINE = 0.02  # at most so many more
 LEAST = 0.05  # suspicion below which a line is no finding
+READ_FROM = LEAST  # of a line at the first look, from which the model reads the block around it
+NEVER = 2.0  # no line is that suspicious
 
 
 def line_suspicion(model: Megabyte, source: bytes, path: str) -> NDArray[np.float32]:
@@ -41,8 +45,12 @@ def scan_file(
     changed_lines: set[int] | None = None,
     old_source: bytes | None = None,
     repairs: bool = True,
+    usage: Usage | None = None,
+    judge: Judge | None = None,
 ) -> FileReport:
     """Scores one file.
+
+    The model reads what may hold a finding; the rest keeps what counts of tokens say of it.
 
     Args:
         model: any Megabyte.
@@ -51,7 +59,10 @@ def scan_file(
         changed_lines: only these lines, 1-based, may have findings; None for all, or with an old
             source for those that differ from it.
         old_source: the file before the change: only the rise in suspicion counts.
-        repairs: whether to look for edits that make the file likelier.
+        repairs: whether to ask the model at all, which is what finds edits that make the file
+            likelier; without, only the first look counts.
+        usage: counts of its repository, the file included; None where it stands alone.
+        judge: the fitted tables; None for the packaged ones.
 
     Raises:
         CheckpointError: the fitted tables are missing.
@@ -63,22 +74,23 @@ def scan_file(
     if old_source is not None:
         replaced = _replaced(old_source, source)
         changed_lines = set(replaced) if changed_lines is None else changed_lines
-    judge = load_judge()
-    judged = judge.judge(model, source, path, repairs=repairs, only=changed_lines)
+    judge = judge or load_judge()
+    least = READ_FROM if repairs else NEVER
+    judged = judge.judge(model, source, path, usage=usage, least=least, only=changed_lines)
     lines = judged.lines
     if changed_lines is not None:
         lines = np.where(_mask(changed_lines, len(lines)), lines, 0.0).astype(np.float32)
     if old_source:
         wanted = {line for olds in replaced.values() for line in olds}
-        before = judge.judge(model, old_source, path, repairs=repairs, only=wanted).lines
+        before = judge.judge(model, old_source, path, usage=usage, least=least, only=wanted).lines
         lines = _risen(lines, before, replaced)
     return FileReport(
         path=path,
         language=language,
         suspicion=float(1 - np.prod(1 - np.sort(lines)[-20:], dtype=np.float64)),
-        bits_per_byte=float(judged.reading.bits.mean()),
+        bits_per_byte=float(judged.bits.mean()),
         lines=lines,
-        bits=judged.reading.bits,
+        bits=judged.bits,
         findings=_findings(judged, source, path, lines),
     )
 

@@ -4,19 +4,16 @@ What the model said while it read the file, and how often names are used, costs 
 known of every edit (LIGHT features). The edits that look best by it are scored in full (FULL ones).
 """
 
-from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from tree_sitter import Tree
 
 from codebyte.tasks.calibration import Usual
 from codebyte.tasks.edit import KINDS, Edit
 from codebyte.tasks.reading import Reading
-from codebyte.tasks.syntax import COMMENTS, FUNCTIONS, leaves
+from codebyte.tasks.uses import USES
 
 WINDOW = 80  # bytes scored behind an edit, at most
 WINDOW_LINES = 2  # its own and the next
@@ -24,24 +21,6 @@ WINDOW_LINES = 2  # its own and the next
 Table = NDArray[np.float32]
 
 _ORDER = tuple(KINDS)
-_USES = (
-    "old in function",
-    "new in function",
-    "old in file",
-    "new in file",
-    "old before in function",
-    "new before in function",
-    "old on the line",
-    "new on the line",
-    "distance to old",
-    "distance to new",
-    "old with left neighbour",
-    "new with left neighbour",
-    "old with right neighbour",
-    "new with right neighbour",
-    "old with both neighbours",
-    "new with both neighbours",
-)
 LIGHT = (
     *(f"is {kind}" for kind in _ORDER),
     "first byte gain",
@@ -53,7 +32,8 @@ LIGHT = (
     "length put in",
     "other edits here",
     "usual gain",
-    *_USES,
+    "odds at the first look",
+    *USES,
 )
 FULL = (
     *LIGHT,
@@ -68,16 +48,19 @@ FULL = (
 )
 
 
-def light_features(reading: Reading, tree: Tree, edits: Sequence[Edit], usual: Usual) -> Table:
+def light_features(
+    reading: Reading, edits: Sequence[Edit], used: Table, first_odds: Table, usual: Usual
+) -> Table:
     """What is known of each edit without reading anything again, (n, len(LIGHT)).
 
     Args:
         reading: of the file.
-        tree: of the file.
         edits: in order of place.
+        used: (n, len(USES)), of `uses`.
+        first_odds: (n,), log odds at the first look.
         usual: mean and deviation of gains in good code by `name_of`.
     """
-    source, bits = reading.source, reading.bits
+    source = reading.source
     table = np.zeros((len(edits), len(LIGHT)), np.float32)
     if not edits:
         return table
@@ -86,12 +69,13 @@ def light_features(reading: Reading, tree: Tree, edits: Sequence[Edit], usual: U
     starts = np.array([edit.start for edit in edits], np.int64)
     ends = np.array([max(edit.end, edit.start + 1) for edit in edits], np.int64)
     ends = np.minimum(ends, len(source))
-    sums = np.concatenate([[0.0], np.cumsum(bits, dtype=np.float64)])
-    lines = line_starts(source)
-    row = np.searchsorted(lines, starts, side="right") - 1
-    bounds = np.append(lines, len(source))
     here = Counter((edit.start, edit.kind) for edit in edits)
     table[:, column["first byte gain"]] = reading.first_gains(edits)
+    bits = reading.bits
+    # Sums of a file of 1 MB in 32 bits would be off by more than a bit.
+    sums = np.concatenate([[0.0], np.cumsum(bits, dtype=np.float64)])
+    bounds = np.append(line_starts(source), len(source))
+    row = np.searchsorted(bounds, starts, side="right") - 1
     table[:, column["bits taken out"]] = sums[ends] - sums[starts]
     table[:, column["most bits in a byte taken out"]] = [
         bits[a:b].max(initial=0.0) for a, b in zip(starts, ends, strict=True)
@@ -102,7 +86,8 @@ def light_features(reading: Reading, tree: Tree, edits: Sequence[Edit], usual: U
     table[:, column["length put in"]] = [len(edit.replacement) for edit in edits]
     table[:, column["other edits here"]] = [here[edit.start, edit.kind] for edit in edits]
     table[:, column["usual gain"]] = [usual.get(name_of(edit), (0.0, 1.0))[0] for edit in edits]
-    table[:, column[_USES[0]] :] = _uses(tree, source, edits, lines)
+    table[:, column["odds at the first look"]] = first_odds
+    table[:, column[USES[0]] : column[USES[-1]] + 1] = used
     return table
 
 
@@ -162,80 +147,3 @@ def _leads(edits: Sequence[Edit], total: NDArray[np.float32]) -> NDArray[np.floa
         if len(others) > 1:
             leads[i] = gain - (others[1] if gain >= others[0] else others[0])
     return leads.clip(-20, 20)
-
-
-def _uses(
-    tree: Tree, source: bytes, edits: Sequence[Edit], lines: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """How often the old and the new token stand where, and beside what, (n, len(_USES))."""
-    starts: list[int] = []
-    tokens: list[bytes] = []
-    for node, _ in leaves(tree):
-        if node.type not in COMMENTS:
-            starts.append(node.start_byte)
-            tokens.append(source[node.start_byte : node.end_byte])
-    where: dict[bytes, list[int]] = defaultdict(list)
-    for place, token in zip(starts, tokens, strict=True):
-        where[token].append(place)
-    pairs = Counter(pairwise(tokens))
-    triples = Counter(zip(tokens, tokens[1:], tokens[2:], strict=False))
-    functions = _functions(tree)
-    table = np.zeros((len(edits), len(_USES)), np.float32)
-    for i, edit in enumerate(edits):
-        at = bisect_right(starts, edit.start) - 1
-        if at < 0 or edit.kind == "swap" or edit.start == edit.end:
-            continue
-        old, new = source[edit.start : edit.end], edit.replacement
-        left = tokens[at - 1] if at else b""
-        right = tokens[at + 1] if at + 1 < len(tokens) else b""
-        begin, end = _innermost(functions, edit.start)
-        row = int(np.searchsorted(lines, edit.start, side="right")) - 1
-        first = int(lines[row])
-        last = int(lines[row + 1]) if row + 1 < len(lines) else len(source)
-        old_at, new_at = where.get(old, []), where.get(new, [])
-        table[i] = (
-            _between(old_at, begin, end) - 1,
-            _between(new_at, begin, end),
-            len(old_at) - 1,
-            len(new_at),
-            _between(old_at, begin, edit.start),
-            _between(new_at, begin, edit.start),
-            _between(old_at, first, last) - 1,
-            _between(new_at, first, last),
-            _distance(old_at, edit.start),
-            _distance(new_at, edit.start),
-            pairs[left, old] - 1,
-            pairs[left, new],
-            pairs[old, right] - 1,
-            pairs[new, right],
-            triples[left, old, right] - 1,
-            triples[left, new, right],
-        )
-    return table
-
-
-def _between(places: list[int], begin: int, end: int) -> int:
-    return bisect_right(places, end - 1) - bisect_right(places, begin - 1)
-
-
-def _distance(places: list[int], start: int) -> float:
-    """Log of the bytes to the nearest other place of a token."""
-    at = bisect_right(places, start)
-    near = places[max(0, at - 2) : at + 2]
-    return float(np.log1p(min((abs(p - start) for p in near if p != start), default=1 << 16)))
-
-
-def _functions(tree: Tree) -> list[tuple[int, int]]:
-    """The byte ranges of the file's functions, those inside others later."""
-    found, stack = [(0, tree.root_node.end_byte)], [tree.root_node]
-    while stack:
-        node = stack.pop()
-        if node.type in FUNCTIONS:
-            found.append((node.start_byte, node.end_byte))
-        stack.extend(node.children)
-    return sorted(found, key=lambda r: (r[0], -r[1]))
-
-
-def _innermost(ranges: list[tuple[int, int]], place: int) -> tuple[int, int]:
-    at = bisect_right(ranges, (place, 1 << 60))
-    return next((r for r in reversed(ranges[:at]) if place < r[1]), ranges[0])

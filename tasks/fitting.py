@@ -9,74 +9,61 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from codebyte.megabyte import Megabyte
 from codebyte.tasks.boosting import boosted, straight
 from codebyte.tasks.calibration import Usual, group_of, usual
 from codebyte.tasks.candidates import FULL, LIGHT, full_features, name_of
-from codebyte.tasks.known import Signals
-from codebyte.tasks.line_features import line_features
+from codebyte.tasks.judged import edit_odds
+from codebyte.tasks.known import Known, Signals
 from codebyte.tasks.surprise import SIGNALS, line_surprise
-from codebyte.tasks.suspicion import FEWEST, SHARE, Judge, edit_odds, model_id, together
-from codebyte.tasks.trees import Forest, Steps
+from codebyte.tasks.suspicion import Judge, line_table, most_scored, together
+from codebyte.tasks.syntax import LineKind
+from codebyte.tasks.trees import Steps
 
 FOLDS = 4
 SLOPE = 0.01  # of the calibrated chance, from the lowest odds to the highest
 RATE_SHRUNK = 3.0  # fixed lines that the mean rate counts for in a kind
 
 
-def fit_screen(read: Sequence[Signals]) -> Forest:
-    """Fits only what tells at first sight which edits deserve a full score."""
-    return _screen(read, np.zeros(len(read), np.int64))[0]
+def fit_signals(read: Sequence[Signals], name: str) -> Judge:
+    """Fits all tables.
 
-
-def _screen(
-    read: Sequence[Signals], folds: NDArray[np.int64]
-) -> tuple[Forest, list[NDArray[np.float32]]]:
-    return boosted(
-        [one.light for one in read],
-        [np.isin(np.arange(len(one.edits)), one.right) for one in read],
+    Args:
+        read: files whose wrong lines are known, read by the model.
+        name: of the model's weights.
+    """
+    usual_gains = _usual_gains(read)
+    column = LIGHT.index("usual gain")
+    for one in read:
+        levels = [usual_gains.get(name_of(edit), (0.0, 1.0))[0] for edit in one.edits]
+        one.answers.light[:, column] = levels
+    folds = folds_of([one.known.repo for one in read])
+    screen, screened = boosted(
+        [one.answers.light for one in read],
+        [one.right for one in read],
         folds,
         iterations=80,
         leaves=10,
         negatives=60_000,
     )
-
-
-def fit(model: Megabyte, read: Sequence[Signals]) -> Judge:
-    """Fits all tables."""
-    return fit_signals(read, model_id(model))
-
-
-def fit_signals(read: Sequence[Signals], name: str) -> Judge:
-    """Fits all tables to files read before, for the model of that name."""
-    usual_gains = _usual_gains(read)
-    column = LIGHT.index("usual gain")
-    for one in read:
-        levels = [usual_gains.get(name_of(edit), (0.0, 1.0))[0] for edit in one.edits]
-        one.light[:, column] = levels
-    folds = _folds(read)
-    screen, screened = _screen(read, folds)
     picked = [_picked(one, odds) for one, odds in zip(read, screened, strict=True)]
     fulls = [
         full_features(
-            [one.edits[j] for j in one.scored[p]],
-            one.light[one.scored[p]],
-            one.gains[p],
+            [edits[j] for j in one.answers.scored[p]],
+            one.answers.light[one.answers.scored[p]],
+            one.answers.gains[p],
             usual_gains,
         )
-        for one, p in zip(read, picked, strict=True)
+        for one, edits, p in zip(read, [one.edits for one in read], picked, strict=True)
     ]
-    right = [np.isin(one.scored[p], one.right) for one, p in zip(read, picked, strict=True)]
+    right = [one.right[one.answers.scored[p]] for one, p in zip(read, picked, strict=True)]
     repair, repaired = boosted(fulls, right, folds, iterations=120, leaves=10)
-    usual_lines, rates = _usual_lines(read), _rates(read)
+    usual_lines = _usual_lines(read)
     tables = []
     for one, odds, p, sight, full in zip(read, repaired, picked, screened, fulls, strict=True):
-        lines = line_features(
-            one.known.source, one.kinds, one.bits, one.entropy, usual_lines, rates
-        )
-        gains = full[:, FULL.index("gain")]
-        best = edit_odds(len(lines), one.rows, sight, one.rows[one.scored[p]], odds, gains)
-        tables.append(np.column_stack([lines, best]))
+        gains, rows = full[:, FULL.index("gain")], one.rows
+        scored_rows = rows[one.answers.scored[p]]
+        best = edit_odds(len(one.code), rows, sight, scored_rows, odds, gains)
+        tables.append(line_table(one.known.source, one.look, one.answers, usual_lines, best))
     slips = [one.slips for one in read]
     mends = [one.wrong & ~one.slips for one in read]
     line, by_slip = boosted(
@@ -95,29 +82,26 @@ def fit_signals(read: Sequence[Signals], name: str) -> Judge:
         model_id=name,
         usual_gains=usual_gains,
         usual_lines=usual_lines,
-        rates=rates,
         screen=screen,
         repair=repair,
         line=line,
         fixed=fixed,
         fixed_too=fixed_too,
-        chance=_chance(both, [one.wrong for one in read], [one.code for one in read]),
+        chance=chance_of(both, [one.wrong for one in read], [one.code for one in read]),
     )
 
 
 def _picked(one: Signals, odds: NDArray[np.float32]) -> NDArray[np.int64]:
     """Which of the scored edits a scan would score, having screened all."""
-    most = FEWEST + int(SHARE * len(one.known.source))
-    best = np.argsort(-odds, kind="stable")[:most]
-    return np.flatnonzero(np.isin(one.scored, best))
+    best = np.argsort(-odds, kind="stable")[: most_scored(len(one.known.source))]
+    return np.flatnonzero(np.isin(one.answers.scored, best))
 
 
-def _folds(read: Sequence[Signals]) -> NDArray[np.int64]:
+def folds_of(repos: Sequence[str]) -> NDArray[np.int64]:
     """A fold for each file: repositories are dealt out, the largest first, to the smallest fold."""
-    repos = [one.known.repo for one in read]
     sizes = {repo: repos.count(repo) for repo in sorted(set(repos))}
     if len(sizes) < FOLDS:
-        return np.arange(len(read)) % FOLDS
+        return np.arange(len(repos)) % FOLDS
     filled, fold = [0] * FOLDS, {}
     for repo in sorted(sizes, key=lambda repo: -sizes[repo]):
         fold[repo] = filled.index(min(filled))
@@ -128,18 +112,19 @@ def _folds(read: Sequence[Signals]) -> NDArray[np.int64]:
 def _usual_gains(read: Sequence[Signals]) -> Usual:
     pairs = []
     for one in read:
-        for j, gain in zip(one.scored, one.gains.sum(axis=1), strict=True):
-            if not one.wrong[one.rows[j]]:
-                pairs.append((name_of(one.edits[j]), float(gain)))
+        edits, rows = one.edits, one.rows
+        for j, gain in zip(one.answers.scored, one.answers.gains.sum(axis=1), strict=True):
+            if not one.wrong[rows[j]]:
+                pairs.append((name_of(edits[j]), float(gain)))
     return usual(pairs)
 
 
 def _usual_lines(read: Sequence[Signals]) -> dict[str, Usual]:
     pairs: dict[str, list[tuple[str, float]]] = {signal: [] for signal in SIGNALS}
     for one in read:
-        table = line_surprise(one.known.source, one.bits, one.entropy)
+        table = line_surprise(one.known.source, one.answers.bits, one.answers.entropy)
         lines = one.known.source.split(b"\n")
-        for i, kind in enumerate(one.kinds):
+        for i, kind in enumerate(one.look.kinds):
             if kind is not None and not one.wrong[i]:
                 group = group_of(kind.kind, len(lines[i].strip()))
                 for signal, value in zip(SIGNALS, table[i], strict=True):
@@ -147,16 +132,16 @@ def _usual_lines(read: Sequence[Signals]) -> dict[str, Usual]:
     return {signal: usual(listed) for signal, listed in pairs.items()}
 
 
-def _rates(read: Sequence[Signals]) -> dict[str, float]:
+def rates_of(read: Sequence[tuple[Known, list[LineKind | None]]]) -> dict[str, float]:
     """How many times likelier than others the lines of each kind were to be fixed."""
     lines: Counter[str] = Counter()
     fixed: Counter[str] = Counter()
-    for one in read:
-        known = {wrong.line - 1 for wrong in one.known.wrong if not wrong.injected}
-        for i, kind in enumerate(one.kinds):
+    for known, kinds in read:
+        mended = {wrong.line - 1 for wrong in known.wrong if not wrong.injected}
+        for i, kind in enumerate(kinds):
             if kind is not None:
                 lines[kind.kind] += 1
-                fixed[kind.kind] += i in known
+                fixed[kind.kind] += i in mended
     mean = max(fixed.total(), 1) / max(lines.total(), 1)
     return {
         kind: (fixed[kind] + RATE_SHRUNK) / (count * mean + RATE_SHRUNK)
@@ -164,7 +149,7 @@ def _rates(read: Sequence[Signals]) -> dict[str, float]:
     }
 
 
-def _chance(
+def chance_of(
     odds: Sequence[NDArray[np.float32]],
     wrong: Sequence[NDArray[np.bool_]],
     code: Sequence[NDArray[np.bool_]],

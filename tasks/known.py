@@ -4,23 +4,21 @@ Some lines are wrong because a bug was put in (`codebyte.tasks.injection`), some
 commit fixed them.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codebyte.megabyte import Megabyte
-from codebyte.tasks.candidates import LIGHT, gains_of, light_features, line_starts
+from codebyte.tasks.candidates import LIGHT
 from codebyte.tasks.edit import Edit
-from codebyte.tasks.mutations import edits
-from codebyte.tasks.reading import Reading
-from codebyte.tasks.suspicion import FEWEST, SHARE
-from codebyte.tasks.syntax import LineKind, parse, tree_kinds
-from codebyte.tasks.trees import Forest
+from codebyte.tasks.first_pass import FirstPass, Look, load_first_pass
+from codebyte.tasks.questions import Answers, ask
+from codebyte.tasks.suspicion import most_scored
+from codebyte.tasks.usage import Usage
 
-SAMPLED = 0.3  # edits drawn at random for each that is chosen
-NAMES, FIELDS_SHARE = 0.011, 0.003  # edits scored for each byte where there is no screen yet
+CHOSEN = 1.2  # times as many edits as a scan would score are scored to fit on
+SAMPLED = 0.003  # and so many drawn at random, for each byte
 
 Table = NDArray[np.float32]
 
@@ -53,34 +51,37 @@ class Known:
 
 @dataclass(slots=True, kw_only=True)
 class Signals:
-    """What the model says of a known file; all that takes long."""
+    """What the first look and the model say of a known file; all that takes long."""
 
     known: Known
-    kinds: list[LineKind | None]
-    edits: list[Edit]
-    light: Table
-    scored: NDArray[np.int64]  # which edits were scored in full
-    gains: Table  # (scored, 3)
-    right: NDArray[np.int64]  # edits that take a bug out
-    bits: NDArray[np.float32]
-    entropy: NDArray[np.float32]
-    rows: NDArray[np.int64] = field(init=False)  # (edits,), lines from 0
+    look: Look
+    answers: Answers
+    right: NDArray[np.bool_]  # (edits that were seen,), whether they take a bug out
     wrong: NDArray[np.bool_] = field(init=False)  # (number of lines,)
     slips: NDArray[np.bool_] = field(init=False)  # (number of lines,), those put in
     code: NDArray[np.bool_] = field(init=False)  # (number of lines,)
 
     def __post_init__(self) -> None:
-        starts = line_starts(self.known.source)
-        self.rows = np.searchsorted(starts, [e.start for e in self.edits], side="right") - 1
-        self.wrong = np.zeros(len(starts), bool)
-        self.wrong[[wrong.line - 1 for wrong in self.known.wrong]] = True
-        self.slips = np.zeros(len(starts), bool)
-        self.slips[[wrong.line - 1 for wrong in self.known.wrong if wrong.injected]] = True
-        self.code = np.array([kind is not None for kind in self.kinds], bool)
+        self.wrong, self.slips = marked(self.known, len(self.look.starts))
+        self.code = self.look.code
+
+    @property
+    def edits(self) -> list[Edit]:
+        """Those that were seen."""
+        return [self.look.edits[i] for i in self.answers.seen]
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Their lines, from 0."""
+        return self.look.rows[self.answers.seen]
 
 
 def signals(
-    model: Megabyte, known: Known, seed: int, screen: Forest | None = None
+    model: Megabyte,
+    known: Known,
+    seed: int,
+    usage: Usage | None = None,
+    first_pass: FirstPass | None = None,
 ) -> Signals | None:
     """Reads one file.
 
@@ -88,33 +89,48 @@ def signals(
         model: any Megabyte.
         known: the file.
         seed: of the edits that are drawn at random.
-        screen: chooses which edits to score in full; None for a rule of thumb.
+        usage: counts of its repository.
+        first_pass: for the first look; None for the packaged one.
 
     Returns:
         None where the file's language has no grammar.
     """
     source = known.source
-    tree = parse(source, known.path)
-    if tree is None:
+    look = (first_pass or load_first_pass()).look(source, known.path, usage)
+    if look.tree is None:
         return None
-    every = edits(tree, source)
-    reading = Reading(model, source)
-    light = light_features(reading, tree, every, {})
-    right = [i for i, edit in enumerate(every) if any(mends(source, edit, w) for w in known.wrong)]
-    starts = line_starts(source)
-    chosen = _drawn(every, light, len(source), seed, screen)
-    scored = np.array(sorted({*chosen, *right}), np.int64)
+    right = np.array(
+        [any(mends(source, edit, wrong) for wrong in known.wrong) for edit in look.edits], bool
+    )
+    rng = np.random.default_rng(seed)
+
+    def choose(seen: NDArray[np.int64], light: Table, size: int) -> NDArray[np.int64]:
+        """The best at the first look and by the model's first byte, the right ones, some others."""
+        most = max(1, int(CHOSEN * most_scored(size)))
+        gained = light[:, LIGHT.index("first byte gain")]
+        chosen = set(np.argsort(-look.odds[seen], kind="stable")[:most].tolist())
+        chosen |= set(np.argsort(-gained, kind="stable")[: most // 3].tolist())
+        chosen |= set(np.flatnonzero(right[seen]).tolist())
+        some = min(len(seen), int(SAMPLED * size))
+        chosen |= set(rng.choice(len(seen), some, replace=False).tolist()) if some else set()
+        return np.array(sorted(chosen), np.int64)
+
+    answers = ask(model, source, look, {}, choose)
+    # A syntax tree cannot go from one process to another.
     return Signals(
         known=known,
-        kinds=tree_kinds(tree, len(starts)),
-        edits=every,
-        light=light,
-        scored=scored,
-        gains=gains_of(reading, [every[i] for i in scored]),
-        right=np.array(right, np.int64),
-        bits=reading.bits,
-        entropy=reading.entropy,
+        look=replace(look, tree=None),
+        answers=answers,
+        right=right[answers.seen],
     )
+
+
+def marked(known: Known, num_lines: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which lines are wrong, and which of them for a bug that was put in."""
+    wrong, slips = np.zeros((2, num_lines), bool)
+    wrong[[place.line - 1 for place in known.wrong]] = True
+    slips[[place.line - 1 for place in known.wrong if place.injected]] = True
+    return wrong, slips
 
 
 def mends(source: bytes, edit: Edit, wrong: Wrong) -> bool:
@@ -124,29 +140,3 @@ def mends(source: bytes, edit: Edit, wrong: Wrong) -> bool:
     first, last = min(edit.start, wrong.start), max(edit.end, wrong.end)
     edited = source[first : edit.start] + edit.replacement + source[edit.end : last]
     return edited == source[first : wrong.start] + wrong.fix + source[wrong.end : last]
-
-
-def _drawn(
-    every: Sequence[Edit], light: Table, size: int, seed: int, screen: Forest | None
-) -> set[int]:
-    """Edits to score in full: the best of each family at first sight, and some at random.
-
-    Without a screen, all that are not of names and the names that the model finds likeliest.
-    """
-    rng = np.random.default_rng(seed)
-    kinds = np.array([edit.kind for edit in every])
-    if screen is not None:
-        odds = screen.log_odds(light)
-        chosen = set(np.argsort(-odds, kind="stable")[: FEWEST + int(SHARE * size)].tolist())
-        families = [(np.arange(len(every)), 0.0, int(SAMPLED * SHARE * size))]
-    else:
-        odds = light[:, LIGHT.index("first byte gain")]
-        chosen = set(np.flatnonzero(~np.isin(kinds, ("name", "field"))).tolist())
-        families = [
-            (np.flatnonzero(kinds == kind), share * size + 4, 1 + int(SAMPLED * share * size))
-            for kind, share in (("name", NAMES), ("field", FIELDS_SHARE))
-        ]
-    for index, most, some in families:
-        chosen |= set(index[np.argsort(-odds[index], kind="stable")[: int(most)]].tolist())
-        chosen |= set(rng.choice(index, min(len(index), some), replace=False).tolist())
-    return chosen

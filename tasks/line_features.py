@@ -39,53 +39,49 @@ LINE = (
 )
 
 
-def line_features(
+def shape_features(source: bytes, kinds: list[LineKind | None], rates: dict[str, float]) -> Table:
+    """What a line's text, kind and place tell, (number of lines, len(SHAPE) + len(PLACE))."""
+    lines = source.split(b"\n")[: len(kinds)]
+    table = np.zeros((len(lines), len(SHAPE) + len(PLACE)), np.float32)
+    texts = [line.strip() for line in lines]
+    same = Counter(texts)
+    num_code = sum(kind is not None for kind in kinds)
+    for i, (line, text, kind) in enumerate(zip(lines, texts, kinds, strict=True)):
+        shape: list[float] = [len(text), len(line) - len(line.lstrip())]
+        shape += [len(pattern.findall(text)) for pattern in _COUNTED.values()]
+        since = -1
+        if kind is not None:
+            shape += [kind.depth, kind.first, rates.get(kind.kind, 1.0)]
+            since = i - kind.function if kind.function >= 0 else -1
+        else:
+            shape += [0, 0, 0]
+        table[i] = (*shape, i / len(lines), since, same[text] - 1, len(lines), num_code)
+    return table
+
+
+def surprise_features(
     source: bytes,
     kinds: list[LineKind | None],
     bits: NDArray[np.float32],
     entropy: NDArray[np.float32],
     usual: dict[str, Usual],
-    rates: dict[str, float],
 ) -> Table:
-    """(number of lines, len(LINE)).
-
-    Args:
-        source: the file.
-        kinds: of each line, None where there is no code.
-        bits: (bytes,).
-        entropy: (bytes,).
-        usual: by signal, what is usual for lines of a group.
-        rates: by kind, how many times likelier than others its lines were to be fixed.
-    """
+    """What the model's bits tell of each line, (number of lines, the rest of LINE)."""
     lines = source.split(b"\n")[: len(kinds)]
     surprise = line_surprise(source, bits, entropy)
     code = np.array([kind is not None for kind in kinds], bool)
-    table = np.zeros((len(lines), len(LINE)), np.float32)
+    groups = [
+        group_of(kind.kind if kind is not None else "none", len(line.strip()))
+        for line, kind in zip(lines, kinds, strict=True)
+    ]
+    width = len(SIGNALS)
+    table = np.zeros((len(lines), 3 * width + 2), np.float32)
     if not lines:
         return table
-    column = {name: i for i, name in enumerate(LINE)}
-    same = Counter(line.strip() for line in lines)
-    groups = []
-    for i, (line, kind) in enumerate(zip(lines, kinds, strict=True)):
-        text = line.strip()
-        name = kind.kind if kind is not None else "none"
-        groups.append(group_of(name, len(text)))
-        shape: list[float] = [len(text), len(line) - len(line.lstrip())]
-        shape += [len(pattern.findall(text)) for pattern in _COUNTED.values()]
-        if kind is not None:
-            shape += [kind.depth, kind.first, rates.get(name, 1.0)]
-        else:
-            shape += [0, 0, 0]
-        since = i - kind.function if kind is not None and kind.function >= 0 else -1
-        table[i, : len(SHAPE)] = shape
-        place = (i / len(lines), since, same[text] - 1, len(lines), code.sum())
-        table[i, len(SHAPE) : len(SHAPE) + len(PLACE)] = place
-    start = column[SIGNALS[0]]
-    width = len(SIGNALS)
-    table[:, start : start + width] = surprise
-    table[:, start + width : start + 2 * width] = within(surprise, code)
+    table[:, :width] = surprise
+    table[:, width : 2 * width] = within(surprise, code)
     for i, signal in enumerate(SIGNALS):
-        table[:, start + 2 * width + i] = deviations(usual.get(signal, {}), groups, surprise[:, i])
-    table[1:, column["bits before"]] = surprise[:-1, 0]
-    table[:-1, column["bits after"]] = surprise[1:, 0]
+        table[:, 2 * width + i] = deviations(usual.get(signal, {}), groups, surprise[:, i])
+    table[1:, -2] = surprise[:-1, 0]
+    table[:-1, -1] = surprise[1:, 0]
     return table

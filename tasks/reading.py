@@ -5,7 +5,8 @@ the text before it, in the order that the model was trained to fill holes in:
 
     row of a block     FIM_PREFIX FIM_SUFFIX  after  FIM_MIDDLE  before  block
 
-So what a block's bytes cost is what they cost given both sides.
+So what a block's bytes cost is what they cost given both sides. Blocks are read when they are asked
+for; what the layers saw of one (some 25 MB) is held until it is let go.
 """
 
 from bisect import bisect_right
@@ -25,9 +26,9 @@ Bits = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How much of a file a row holds, in bytes."""
+    """How much of a file a row holds, in bytes; all of it fits the context of the model."""
 
-    block: int = 1280
+    block: int = 2520
     before: int = 1024
     after: int = 512
 
@@ -40,22 +41,26 @@ class Reading:
 
     def __init__(self, model: Megabyte, source: bytes, layout: Layout = DEFAULT) -> None:
         self.source = source
-        self.bits: Bits = np.zeros(len(source), np.float32)
+        self.bits: Bits = np.zeros(len(source), np.float32)  # 0 where nothing was read
         self.entropy: Bits = np.zeros(len(source), np.float32)
-        self._rows: list[Row] = []
-        self._offsets: list[int] = []  # place of a byte in its row, less its place in the file
+        self._model, self._layout = model, layout
+        self._rows: dict[int, tuple[Row, int]] = {}  # with place in the row, less that in the file
         self._starts = _blocks(source, layout.block)
         self._ends = [*self._starts[1:], len(source)] if source else []
-        for start, end in zip(self._starts, self._ends, strict=True):
-            suffix = source[end : end + layout.after]
-            prefix = source[max(0, start - layout.before) : start]
-            ids = fim_prompt(prefix, suffix)
-            row = Row(model, [*ids, *source[start:end]])
-            self._rows.append(row)
-            self._offsets.append(len(ids) - start)
-            self.bits[start:end] = row.bits[len(ids) :]
-            log2_p = row.log2_p[len(ids) : -1]
-            self.entropy[start:end] = -(np.exp2(log2_p) * log2_p).sum(axis=1)
+
+    @property
+    def blocks(self) -> list[tuple[int, int]]:
+        """The byte ranges that are read at once."""
+        return list(zip(self._starts, self._ends, strict=True))
+
+    def read(self, block: int | None = None) -> None:
+        """Reads a block; all of them if none is named."""
+        for i in range(len(self._starts)) if block is None else [block]:
+            self._row(i)
+
+    def let_go(self, block: int) -> None:
+        """Frees what the layers saw of a block; its bits stay."""
+        self._rows.pop(block, None)
 
     def first_gains(self, edits: Sequence[Edit]) -> Bits:
         """What each edit gains at most at its first different byte and in what it takes out, bits.
@@ -65,7 +70,7 @@ class Reading:
         gains = np.zeros(len(edits), np.float32)
         for i, edit in enumerate(edits):
             block, end = self._block(edit)
-            row, offset = self._rows[block], self._offsets[block]
+            row, offset = self._row(block)
             new = edit.replacement + self.source[edit.end : edit.end + 8]
             old = self.source[edit.start : edit.start + len(new)]
             same = next((j for j, (a, b) in enumerate(zip(new, old)) if a != b), None)  # noqa: B905
@@ -90,7 +95,7 @@ class Reading:
         asked: dict[int, list[tuple[int, Change]]] = {}
         for i, (edit, stop) in enumerate(zip(edits, stops, strict=True)):
             block, end = self._block(edit)
-            offset = self._offsets[block]
+            _, offset = self._row(block)
             change = Change(
                 edit.start + offset,
                 edit.end + offset,
@@ -99,7 +104,7 @@ class Reading:
             )
             asked.setdefault(block, []).append((i, change))
         for block, questions in asked.items():
-            row, offset = self._rows[block], self._offsets[block]
+            row, offset = self._row(block)
             scored = row.bits_of([change for _, change in questions])
             for (i, change), bits in zip(questions, scored, strict=True):
                 size = len(change.replacement)
@@ -113,6 +118,19 @@ class Reading:
                     old[line : change.stop].sum() - bits[line_size:].sum(),
                 )
         return gains
+
+    def _row(self, block: int) -> tuple[Row, int]:
+        if block not in self._rows:
+            start, end = self._starts[block], self._ends[block]
+            suffix = self.source[end : end + self._layout.after]
+            prefix = self.source[max(0, start - self._layout.before) : start]
+            ids = fim_prompt(prefix, suffix)
+            row = Row(self._model, [*ids, *self.source[start:end]])
+            self.bits[start:end] = row.bits[len(ids) :]
+            log2_p = row.log2_p[len(ids) : -1]
+            self.entropy[start:end] = -(np.exp2(log2_p) * log2_p).sum(axis=1)
+            self._rows[block] = row, len(ids) - start
+        return self._rows[block]
 
     def _block(self, edit: Edit) -> tuple[int, int]:
         """The block that an edit begins in, and where that block ends."""

@@ -4,7 +4,7 @@ import numpy as np
 
 from codebyte.tasks.edit import KINDS, Edit, apply
 from codebyte.tasks.findings import RULES, SURPRISING, Finding, Repair
-from codebyte.tasks.suspicion import ALL, Judged
+from codebyte.tasks.judged import ALL, Judged
 from codebyte.tasks.syntax import parse
 
 LEAST_ODDS = -4.0  # log odds below which an edit is not offered

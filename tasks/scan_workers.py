@@ -9,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codebyte.errors import CheckpointError, CodebyteError
@@ -16,6 +17,7 @@ from codebyte.indexer.filters import MAX_BYTES, MIN_BYTES, skip_content, skip_pa
 from codebyte.indexer.languages import language_of
 from codebyte.tasks.findings import FileReport, skipped_file
 from codebyte.tasks.payloads import find_payloads
+from codebyte.tasks.usage import MOST_BYTES, Usage
 
 if TYPE_CHECKING:
     from codebyte.megabyte import Megabyte
@@ -60,9 +62,19 @@ def skip_reason(path: str, size: int, *, payloads: bool = False) -> str | None:
     return "too small" if size < MIN_BYTES else None
 
 
-def score(model: "Megabyte", context: Any, job: Job, *, repairs: bool = True) -> FileReport:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Context:
+    """What every file of a tree is scored with."""
+
+    usage: Usage | None = None  # counts of the tree's files
+    tables: Path | None = None  # the fitted ones; None for those of the package
+    repairs: bool = True  # whether the model is asked
+
+
+def score(model: "Megabyte", context: Context, job: Job) -> FileReport:
     """Scores one file for bugs, where it is code, and for what is out of place."""
     from codebyte.tasks.bugs import scan_file
+    from codebyte.tasks.suspicion import load_judge
 
     language = language_of(job.path) or ""
     reason = skip_reason(job.path, len(job.data)) or skip_content(job.data, language)
@@ -73,7 +85,9 @@ def score(model: "Megabyte", context: Any, job: Job, *, repairs: bool = True) ->
             job.path,
             changed_lines=None if job.changed is None else set(job.changed),
             old_source=job.old,
-            repairs=repairs,
+            repairs=context.repairs,
+            usage=context.usage,
+            judge=load_judge(context.tables),
         )
     else:
         report = skipped_file(job.path, language, reason)
@@ -108,7 +122,7 @@ class Scorer:
         self._model, self._checkpoint = model, checkpoint
         self._jobs = 1 if model is not None else jobs
         self._repairs = repairs
-        self._context: Any = None
+        self._context = Context(repairs=repairs)
         self._pool: ProcessPoolExecutor | None = None
 
     def start(self, documents: Documents, total: int) -> None:
@@ -121,6 +135,11 @@ class Scorer:
         Raises:
             CheckpointError: the model cannot be loaded.
         """
+        from codebyte.tasks.fitted import judge_file
+
+        self._context = Context(
+            usage=_counted(documents), tables=judge_file(self._checkpoint), repairs=self._repairs
+        )
         if self._jobs > 1 and total >= WORTH_PROCESSES:
             self._open_pool()
         elif self._model is None:
@@ -135,7 +154,7 @@ class Scorer:
             return
         assert self._model is not None, "not started"
         for job in jobs:
-            yield job, _score_safely(self._model, self._context, job, self._repairs)
+            yield job, _score_safely(self._model, self._context, job)
 
     def stop(self) -> None:
         """Ends the processes; jobs not done are dropped."""
@@ -153,7 +172,7 @@ class Scorer:
             self._jobs,
             mp_context=get_context("spawn"),  # a fork would copy locks of torch's threads
             initializer=_begin,
-            initargs=(self._checkpoint, self._context, self._repairs),
+            initargs=(self._checkpoint, self._context),
         )
 
     def _run_in_pool(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, FileReport]]:
@@ -194,10 +213,20 @@ class Scorer:
             return self._pool.submit(_score_here, job)
 
 
+def _counted(documents: Documents) -> Usage:
+    """Counts the files of a tree, up to MOST_BYTES of them."""
+    usage = Usage()
+    for _, data in documents():
+        if usage.bytes + len(data) > MOST_BYTES:
+            break
+        usage.add(data)
+    return usage
+
+
 _here: dict[str, Any] = {}  # what this worker process scores with
 
 
-def _begin(checkpoint: str | None, context: Any, repairs: bool) -> None:
+def _begin(checkpoint: str | None, context: Context) -> None:
     import torch
 
     import codebyte
@@ -205,7 +234,7 @@ def _begin(checkpoint: str | None, context: Any, repairs: bool) -> None:
     threading.Thread(target=_follow_parent, daemon=True).start()
     torch.set_num_threads(1)  # the processes share the cores already
     try:
-        _here.update(model=codebyte.load(checkpoint), context=context, repairs=repairs)
+        _here.update(model=codebyte.load(checkpoint), context=context)
     except CodebyteError as error:
         _here["problem"] = error
 
@@ -221,12 +250,12 @@ def _follow_parent() -> None:
 def _score_here(job: Job) -> FileReport:
     if "problem" in _here:
         raise _here["problem"]
-    return _score_safely(_here["model"], _here["context"], job, _here["repairs"])
+    return _score_safely(_here["model"], _here["context"], job)
 
 
-def _score_safely(model: "Megabyte", context: Any, job: Job, repairs: bool) -> FileReport:
+def _score_safely(model: "Megabyte", context: Context, job: Job) -> FileReport:
     try:
-        return score(model, context, job, repairs=repairs)
+        return score(model, context, job)
     except CheckpointError:
         raise  # no file can be scored
     except Exception as error:  # one file must not cost the others; this one is named

@@ -1,12 +1,11 @@
 """The classifier: from signals to the chance that a line is wrong, and that an edit mends it.
 
-    edits of a file --screen--> the best --score in full--> odds of each edit
+    first look -> blocks worth reading -> edits there --screen--> the best --score in full--> odds
     lines: shape, kind, surprise, odds of their edits --> a slip? or will be fixed? --> probability
 
 All that is fitted is one JSON file beside the model's weights (`codebyte.tasks.fitting` writes it).
 """
 
-import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -21,55 +20,19 @@ import codebyte
 from codebyte.errors import CheckpointError
 from codebyte.megabyte import Megabyte
 from codebyte.tasks.calibration import Usual
-from codebyte.tasks.candidates import (
-    FULL,
-    LIGHT,
-    full_features,
-    gains_of,
-    light_features,
-    line_starts,
-)
-from codebyte.tasks.edit import Edit
-from codebyte.tasks.line_features import LINE, line_features
-from codebyte.tasks.mutations import edits
-from codebyte.tasks.reading import Reading
-from codebyte.tasks.syntax import parse, text_kinds, tree_kinds
+from codebyte.tasks.candidates import FULL, LIGHT, full_features
+from codebyte.tasks.first_pass import FirstPass, Look, load_first_pass
+from codebyte.tasks.judged import ALL, Judged, Table, edit_odds
+from codebyte.tasks.line_features import surprise_features
+from codebyte.tasks.questions import Answers, Places, ask
 from codebyte.tasks.trees import Forest, Linear, Steps
+from codebyte.tasks.usage import Usage
 
-FORMAT = 1
+FORMAT = 2
 PACKAGED = Path(codebyte.__file__).parent / "weights" / "scan.json"
-FEWEST = 16  # edits scored in full in any file
-SHARE = 0.024  # and more for each of its bytes
+FEWEST = 6  # edits scored in full in any block
+SHARE = 0.014  # and more for each of its bytes
 SLIP_SLOPE, SLIP_SHIFT, FIXED_SHIFT = 2.0, 2.0, 3.0  # of log odds, by what ranked best
-NO_EDIT = -12.0  # log odds on lines that no edit was scored on
-
-ODDS = (
-    "best edit",
-    "second edit",
-    "best edit before scoring",
-    "edits",
-    "edits scored",
-    "gain of best edit",
-    "behind the best of the file",
-    "rank of best edit",
-)
-ALL = (*LINE, *ODDS)
-
-Table = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """What is known of a file after all."""
-
-    lines: NDArray[np.float32]  # (number of lines,), probabilities
-    code: NDArray[np.bool_]  # (number of lines,), whether there is code
-    edits: list[Edit]  # those scored in full, the likeliest repair first
-    edit_lines: NDArray[np.int64]  # (n,), from 0
-    edit_odds: NDArray[np.float32]  # (n,), log odds of being the repair of a bug
-    gains: NDArray[np.float32]  # (n,), bits
-    table: Table  # (number of lines, len(ALL))
-    reading: Reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +42,6 @@ class Judge:
     model_id: str  # of the model that they were fitted on
     usual_gains: Usual
     usual_lines: dict[str, Usual]
-    rates: dict[str, float]
     screen: Forest  # light features of an edit -> log odds
     repair: Forest  # full features -> log odds
     line: Forest  # features of a line -> log odds that an edit of it went wrong
@@ -93,8 +55,10 @@ class Judge:
         source: bytes,
         path: str,
         *,
-        repairs: bool = True,
+        usage: Usage | None = None,
+        least: float = 0.0,
         only: Collection[int] | None = None,
+        first_pass: FirstPass | None = None,
     ) -> Judged:
         """Judges a file.
 
@@ -102,53 +66,58 @@ class Judge:
             model: any Megabyte.
             source: the file.
             path: its name, which tells the language.
-            repairs: whether to score edits in full; without, only the first look counts.
-            only: lines, 1-based, on which edits are tried; None for all.
+            usage: counts of its repository, the file included; None where it stands alone.
+            least: the model reads blocks with a line of at least this probability at the first
+                look; the others keep what that look gave.
+            only: lines, 1-based, around which the model reads and edits are tried; None for all.
+            first_pass: for the first look; None for the packaged one.
         """
-        reading = Reading(model, source)
-        tree = parse(source, path)
-        starts = line_starts(source)
-        every = edits(tree, source) if tree is not None else []
-        rows = np.searchsorted(starts, [e.start for e in every], side="right") - 1
-        if only is not None:
-            kept = np.isin(rows, [line - 1 for line in only])
-            every = [edit for edit, keep in zip(every, kept, strict=True) if keep]
-            rows = rows[kept]
-        kinds = tree_kinds(tree, len(starts)) if tree is not None else text_kinds(source)
-        screened = np.zeros(0, np.float32)
-        order: list[int] = []
-        light = np.zeros((0, len(LIGHT)), np.float32)
-        if every and tree is not None:
-            light = light_features(reading, tree, every, self.usual_gains)
-            screened = self.screen.log_odds(light)
-            most = FEWEST + int(SHARE * len(source)) if repairs else 0
-            order = sorted(np.argsort(-screened, kind="stable")[:most].tolist())
-        scored = [every[i] for i in order]
-        full = full_features(scored, light[order], gains_of(reading, scored), self.usual_gains)
-        odds = self.repair.log_odds(full)
-        gains = full[:, FULL.index("gain")]
-        lines = line_features(
-            source, kinds, reading.bits, reading.entropy, self.usual_lines, self.rates
+        look = (first_pass or load_first_pass()).look(source, path, usage)
+        told = ask(model, source, look, self.usual_gains, self._best, least=least, only=only)
+        edits = [look.edits[i] for i in told.seen[told.scored]]
+        full = full_features(edits, told.light[told.scored], told.gains, self.usual_gains)
+        odds, gains = self.repair.log_odds(full), full[:, FULL.index("gain")]
+        rows = look.rows[told.seen]
+        table = line_table(
+            source,
+            look,
+            told,
+            self.usual_lines,
+            edit_odds(
+                len(look.starts),
+                rows,
+                self.screen.log_odds(told.light),
+                rows[told.scored],
+                odds,
+                gains,
+            ),
         )
-        table = np.column_stack(
-            [lines, edit_odds(len(starts), rows, screened, rows[order], odds, gains)]
+        chances = self.chance(
+            together(
+                self.line.log_odds(table),
+                self.fixed.log_odds(table),
+                self.fixed_too.log_odds(table),
+            )
         )
-        odds_of_lines = together(
-            self.line.log_odds(table), self.fixed.log_odds(table), self.fixed_too.log_odds(table)
-        )
-        chances = self.chance(odds_of_lines)
-        code = np.array([kind is not None for kind in kinds], bool)
-        best = np.argsort(-odds, kind="stable")
+        code, best = look.code, np.argsort(-odds, kind="stable")
+        lines = np.where(told.read & code, chances, look.lines)
+        bytes_read = np.repeat(told.read, np.diff(look.starts, append=len(source)))
         return Judged(
-            lines=np.where(code, chances, 0.0).astype(np.float32),
+            lines=lines.astype(np.float32),
             code=code,
-            edits=[scored[i] for i in best],
-            edit_lines=rows[order][best],
+            read=told.read,
+            edits=[edits[i] for i in best],
+            edit_lines=rows[told.scored][best],
             edit_odds=odds[best],
             gains=gains[best],
             table=table,
-            reading=reading,
+            bits=np.where(bytes_read, told.bits, look.bits),
         )
+
+    def _best(self, _: Places, light: Table, size: int) -> Places:
+        """The edits of a block that deserve a full score."""
+        odds = self.screen.log_odds(light)
+        return np.sort(np.argsort(-odds, kind="stable")[: most_scored(size)])
 
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for JSON."""
@@ -158,7 +127,6 @@ class Judge:
             "features": {"light": LIGHT, "full": FULL, "line": ALL},
             "usual_gains": _rounded(self.usual_gains),
             "usual_lines": {name: _rounded(table) for name, table in self.usual_lines.items()},
-            "rates": {kind: round(rate, 4) for kind, rate in self.rates.items()},
             "screen": self.screen.as_dict(),
             "repair": self.repair.as_dict(),
             "line": self.line.as_dict(),
@@ -182,7 +150,6 @@ class Judge:
             model_id=data["model_id"],
             usual_gains=_pairs(data["usual_gains"]),
             usual_lines={name: _pairs(table) for name, table in data["usual_lines"].items()},
-            rates=dict(data["rates"]),
             screen=Forest.from_dict(data["screen"]),
             repair=Forest.from_dict(data["repair"]),
             line=Forest.from_dict(data["line"]),
@@ -190,6 +157,20 @@ class Judge:
             fixed_too=Linear.from_dict(data["fixed_too"]),
             chance=Steps.from_dict(data["chance"]),
         )
+
+
+def most_scored(size: int) -> int:
+    """Edits scored in full in a block of so many bytes."""
+    return FEWEST + int(SHARE * size)
+
+
+def line_table(
+    source: bytes, look: Look, told: Answers, usual: dict[str, Usual], odds: Table
+) -> Table:
+    """All that is known of each line, (number of lines, len(ALL))."""
+    kinds = [kind if read else None for kind, read in zip(look.kinds, told.read, strict=True)]
+    surprise = surprise_features(source, kinds, told.bits, told.entropy, usual)
+    return np.column_stack([look.shape, surprise, odds, look.slips])
 
 
 def together(
@@ -201,51 +182,6 @@ def together(
     """
     slip = SLIP_SLOPE * line + SLIP_SHIFT
     return np.logaddexp(slip, (fixed + fixed_too) / 2 + FIXED_SHIFT)
-
-
-def edit_odds(
-    num_lines: int,
-    rows: NDArray[np.int64],
-    screened: NDArray[np.float32],
-    scored_rows: NDArray[np.int64],
-    odds: NDArray[np.float32],
-    gains: NDArray[np.float32],
-) -> Table:
-    """What the edits of each line say of it, (num_lines, len(ODDS)).
-
-    Args:
-        num_lines: of the file.
-        rows: (every edit,), the lines of all edits, from 0.
-        screened: (every edit,), their log odds at first sight.
-        scored_rows: (scored edits,).
-        odds: (scored edits,), log odds in full.
-        gains: (scored edits,), bits.
-    """
-    table = np.zeros((num_lines, len(ODDS)), np.float32)
-    best = np.full(num_lines, NO_EDIT, np.float32)
-    second, first_sight, gain = best.copy(), best.copy(), np.full(num_lines, -30.0, np.float32)
-    np.maximum.at(first_sight, rows, screened)
-    for i in np.argsort(-odds, kind="stable"):
-        row = scored_rows[i]
-        if best[row] == NO_EDIT:
-            best[row], gain[row] = max(odds[i], NO_EDIT + 1e-3), gains[i]
-        elif second[row] == NO_EDIT:
-            second[row] = odds[i]
-    table[:, 0], table[:, 1], table[:, 2] = best, second, first_sight
-    table[:, 3] = np.bincount(rows, minlength=num_lines)[:num_lines]
-    table[:, 4] = np.bincount(scored_rows, minlength=num_lines)[:num_lines]
-    table[:, 5] = gain
-    table[:, 6] = best - best.max(initial=NO_EDIT)
-    table[:, 7] = np.log1p(np.argsort(np.argsort(-best, kind="stable"), kind="stable"))
-    return table
-
-
-def model_id(model: Megabyte) -> str:
-    """A name for a model's weights, 12 hex digits."""
-    digest = hashlib.sha256(repr(model.config).encode())
-    for weight in list(model.parameters())[-3:]:
-        digest.update(weight.detach().cpu().float().numpy().tobytes())
-    return digest.hexdigest()[:12]
 
 
 def load_judge(path: Path | None = None) -> Judge:

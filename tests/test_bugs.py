@@ -12,11 +12,13 @@ from codebyte.tasks.bugs import line_suspicion, scan, scan_file
 from codebyte.tasks.calibration import deviations, usual, within
 from codebyte.tasks.edit import Edit
 from codebyte.tasks.findings import RULES
+from codebyte.tasks.first_pass import NO_EDIT
 from codebyte.tasks.fitting import fit_signals
 from codebyte.tasks.injection import KINDS, inject
+from codebyte.tasks.judged import edit_odds
 from codebyte.tasks.known import Known, Wrong, mends, signals
 from codebyte.tasks.surprise import SIGNALS, line_surprise
-from codebyte.tasks.suspicion import NO_EDIT, Judge, edit_odds, load_judge, together
+from codebyte.tasks.suspicion import Judge, load_judge, together
 from codebyte.tasks.trees import Forest, Linear, Steps
 
 MODEL = MODELS["quick"]

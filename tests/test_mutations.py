@@ -5,13 +5,20 @@ import textwrap
 import numpy as np
 import pytest
 
-from codebyte.tasks.candidates import LIGHT, light_features, line_starts, name_of, window_end
+from codebyte.tasks.candidates import (
+    LIGHT,
+    light_features,
+    line_starts,
+    name_of,
+    window_end,
+)
 from codebyte.tasks.edit import KINDS, Edit, apply
 from codebyte.tasks.injection import KINDS as BUGS
 from codebyte.tasks.injection import inject
 from codebyte.tasks.known import Wrong, mends
 from codebyte.tasks.mutations import edits
 from codebyte.tasks.syntax import parse, text_kinds, tree_kinds
+from codebyte.tasks.uses import uses
 
 SOURCE = textwrap.dedent('''\
     """A shop."""
@@ -167,9 +174,12 @@ def test_uses_of_a_name_are_counted_by_function_and_neighbour() -> None:
     assert tree is not None
     place = source.index(b"b\n\n")
     edit = Edit("name", "value", place, place + 1, b"a")
-    (row,) = light_features(Reading(MODELS["quick"], source), tree, [edit], {"name value": (7, 1)})
+    used = uses(tree, source, [edit], line_starts(source))
+    reading, odds = Reading(MODELS["quick"], source), np.array([-3.0], np.float32)
+    (row,) = light_features(reading, [edit], used, odds, {"name value": (7, 1)})
     told = dict(zip(LIGHT, row.tolist(), strict=True))
     assert told["usual gain"] == 7
+    assert told["odds at the first look"] == -3
     assert told["is name"] == 1
     assert sum(told[f"is {kind}"] for kind in KINDS) == 1
     assert told["old in function"] == 1  # its parameter

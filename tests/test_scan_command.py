@@ -17,6 +17,8 @@ from scanned import CODE, KEY
 
 import codebyte
 from codebyte.apps.cli import main
+from codebyte.tasks.fitted import is_fitted_to, judge_file, weights_id
+from codebyte.tasks.suspicion import PACKAGED
 
 ROOT = Path(__file__).parent.parent
 Run = Callable[..., tuple[int, str, str]]
@@ -24,8 +26,11 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def checkpoint(tmp_path: Path, tiny_model: codebyte.Megabyte) -> Path:
-    codebyte.save(tiny_model, tmp_path / "model")
-    return tmp_path / "model"
+    folder = tmp_path / "model"
+    codebyte.save(tiny_model, folder)
+    tables = json.loads(PACKAGED.read_text()) | {"model_id": weights_id(folder)}
+    (folder / "scan.json").write_text(json.dumps(tables))
+    return folder
 
 
 @pytest.fixture
@@ -269,3 +274,26 @@ def _kept(database: Path) -> bool:
         return False
     finally:
         connection.close()
+
+
+def test_tables_fitted_to_other_weights_are_used_with_a_word_of_warning(
+    run: Run, tree: Path, checkpoint: Path
+) -> None:
+    assert is_fitted_to(checkpoint)
+    assert "other weights" not in run(tree)[2]
+    (checkpoint / "scan.json").unlink()
+    assert judge_file(checkpoint) == PACKAGED
+    assert not is_fitted_to(checkpoint)
+    status, out, err = run(tree, "--format", "json")
+    assert f"{PACKAGED} was fitted to other weights" in err
+    assert kinds(out)
+    assert status == 1
+
+
+@pytest.mark.parametrize("form", ["text", "json", "sarif", "html"])
+def test_no_report_shows_a_secret_in_full(run: Run, tree: Path, form: str) -> None:
+    _, out, err = run(tree, "--format", form)
+    secret = KEY.decode().split('"')[1]
+    assert secret not in out + err
+    assert secret[8:-8] not in out + err
+    assert "ghp_" in out

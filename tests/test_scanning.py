@@ -18,8 +18,9 @@ from codebyte.tasks.scan_cache import ScanCache
 from codebyte.tasks.scan_config import ScanConfig
 from codebyte.tasks.scan_results import ScanResult
 from codebyte.tasks.scan_targets import open_tree
-from codebyte.tasks.scan_workers import Job, Scorer, score
+from codebyte.tasks.scan_workers import Context, Job, Scorer, score
 from codebyte.tasks.scanning import scan_tree
+from codebyte.tasks.usage import Usage
 
 Scan = Callable[..., ScanResult]
 
@@ -43,12 +44,17 @@ def test_code_is_scored_and_all_else_is_named_with_its_reason(
     assert suspicions == sorted(suspicions, reverse=True)
 
 
-def test_a_report_is_what_scoring_the_file_alone_gives(
+def test_a_report_is_what_scoring_the_file_with_its_repository_counted_gives(
     tiny_repo: Path, tiny_model: codebyte.Megabyte, scorer: Scorer
 ) -> None:
     result = scan_tree(open_tree(tiny_repo), scorer, keep=1 << 20)
     (app,) = [file.report for file in result.files if file.report.path == "src/app.py"]
-    alone = bugs.scan_file(tiny_model, KEPT["src/app.py"], "src/app.py", repairs=False)
+    usage = Usage()
+    for path, data in KEPT.items():
+        if scan_workers.skip_reason(path, len(data)) is None:
+            usage.add(data)
+    source = KEPT["src/app.py"]
+    alone = bugs.scan_file(tiny_model, source, "src/app.py", repairs=False, usage=usage)
     assert [f for f in app.findings if not is_payload(f.rule)] == list(alone.findings)
     np.testing.assert_array_equal(app.lines, alone.lines)
     np.testing.assert_array_equal(app.bits, alone.bits)
@@ -289,7 +295,7 @@ def test_several_processes_give_what_one_gives_and_survive_the_death_of_one(
         several.stop()
     assert reports.keys() == {job.path for job in jobs}
     for job in jobs:
-        alone = score(tiny_model, None, job, repairs=False)
+        alone = score(tiny_model, Context(usage=Usage(), repairs=False), job)
         assert reports[job.path].findings == alone.findings
         np.testing.assert_allclose(reports[job.path].lines, alone.lines, atol=1e-6)
 
