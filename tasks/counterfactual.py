@@ -25,8 +25,8 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from codebyte.hierarchy import ContextWiring
 from codebyte.hashing import BEFORE
+from codebyte.hierarchy import ContextWiring
 from codebyte.inputs import _sum_of
 from codebyte.layers import Attention, Block, CausalConv, norm
 from codebyte.megabyte import Megabyte
