@@ -20,7 +20,7 @@ from codebyte.tasks.neighbours import Neighbours, root_of
 
 MOST_KNOWN = 2  # repositories; each needs up to 100 MB
 LOOK_AGAIN = 10.0  # seconds until a repository may have changed
-WAIT = 0.02  # seconds for a mixer that is about to be free
+WAIT = 0.02  # seconds for a mixer that is being told of a file
 
 
 def served_repository(given: Path | None, *, local: bool, alone: bool) -> Path | None:
@@ -74,12 +74,14 @@ class Mixers:
             return
         known = self._at(place[0])
         known.look(self._turns, place[1] or "")
-        if not known.ready or not known.free.acquire(timeout=WAIT):
+        if not known.ready or known.lent or not known.free.acquire(timeout=WAIT):
             yield None
             return
+        known.lent = True
         try:
             yield known.mixer
         finally:
+            known.lent = False
             known.free.release()
 
     def named(self, path: str | None, repo: str | None = None) -> str | None:
@@ -123,6 +125,7 @@ class _Known:
         self.root = root
         self.mixer = Mixer()
         self.free = threading.Lock()
+        self.lent = False  # to a request, which may take long
         self.ready = False
         self._texts = Neighbours(root)
         self._looking = threading.Lock()

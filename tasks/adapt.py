@@ -124,7 +124,7 @@ def adapt(
     """
     folder = Path(out)
     unfinished = folder / UNFINISHED
-    if unfinished.exists() and not resume:
+    if resumable(folder) and not resume:
         raise ConfigError(f"{folder} holds an interrupted run; resume it or name another folder")
     keep_freed_memory()
     rest, elsewhere = (read_replay() if replay is None else replay).split()
@@ -175,6 +175,11 @@ def adapt(
     if result.finished:
         shutil.rmtree(unfinished, ignore_errors=True)
     return result
+
+
+def resumable(folder: Path) -> bool:
+    """Whether a folder holds an interrupted run; one that was killed in its first save is none."""
+    return (folder / UNFINISHED / checkpoint.CONFIG_NAME).exists()
 
 
 class _Run:

@@ -1,6 +1,10 @@
 """Adaptation: the repository gets likelier, and the rest stays within bounds."""
 
+import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +219,25 @@ def test_the_command_says_in_one_line_that_one_file_is_too_few(tmp_path: Path) -
     with pytest.raises(CorpusError, match="adaptation needs two or more"):
         CliRunner().invoke(app, ["adapt", str(tmp_path)], catch_exceptions=False)
     assert CliRunner().invoke(app, ["adapt", str(tmp_path), "--minutes", "0"]).exit_code == 2
+
+
+def test_after_a_kill_the_model_and_the_index_before_are_usable_and_the_next_run_begins() -> None:
+    benchmark = Path(__file__).parent.parent / "benchmarks" / "kills.py"
+    done = subprocess.run(
+        [sys.executable, benchmark, "--quick"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    for name in ("adapting", "indexing"):
+        assert found[name]["kills"] == found[name]["usable"] == found[name]["went_on"], done.stderr
+        assert found[name]["died"] >= 1  # or it was no test
+
+
+def test_a_first_save_that_was_cut_off_is_no_run_to_resume(
+    tiny_model: Megabyte, tmp_path: Path
+) -> None:
+    (tmp_path / UNFINISHED).mkdir()
+    (tmp_path / UNFINISHED / checkpoint.WEIGHTS_NAME).write_bytes(b"half")
+    assert run(tiny_model, tmp_path, steps=2).finished

@@ -15,12 +15,16 @@ from codebyte.apps.api import create_api
 from codebyte.apps.guard import Guard
 from codebyte.apps.session import Session
 
-ROUTES = ("/v1/completions", "/infill", "/v1/embeddings", "/v1/complete")
+ROUTES = (
+    *("/v1/completions", "/infill", "/v1/embeddings"),
+    *("/v1/complete", "/v1/alternatives"),
+)
 FIELDS = (
     *("prompt", "suffix", "max_tokens", "temperature", "top_p", "n", "best_of", "stream"),
     *("logprobs", "echo", "stop", "seed", "segments", "input", "dimensions", "encoding_format"),
     *("input_prefix", "input_suffix", "input_extra", "n_predict", "n_indent", "top_k"),
     *("response_fields", "prefix", "session", "max_new_bytes", "user", "stream_options"),
+    *("path", "multiline", "repo", "alone"),
 )
 VALUES = st.recursive(
     st.none()
