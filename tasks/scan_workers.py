@@ -214,9 +214,11 @@ class Scorer:
 
 
 def _counted(documents: Documents) -> Usage:
-    """Counts the files of a tree, up to MOST_BYTES of them."""
+    """Counts the files of a tree that are text and not made by a machine, up to MOST_BYTES."""
     usage = Usage()
-    for _, data in documents():
+    for path, data in documents():
+        if skip_content(data, language_of(path) or "") is not None:
+            continue
         if usage.bytes + len(data) > MOST_BYTES:
             break
         usage.add(data)

@@ -296,4 +296,4 @@ def test_no_report_shows_a_secret_in_full(run: Run, tree: Path, form: str) -> No
     secret = KEY.decode().split('"')[1]
     assert secret not in out + err
     assert secret[8:-8] not in out + err
-    assert "ghp_" in out
+    assert form == "json" or "ghp_" in out  # JSON lines show no code without a repair
