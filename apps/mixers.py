@@ -103,11 +103,11 @@ class Mixers:
         if path and Path(path).is_absolute():
             inside = (root for root in roots if Path(path).is_relative_to(root))
             root = next(inside, None)
-            return root and (root, Path(path).relative_to(root).as_posix())
+            return (root, Path(path).relative_to(root).as_posix()) if root else None
         if path and ".." not in Path(path).parts:
             root = next((root for root in roots if (root / path).is_file()), self.served)
-            return root and (root, path)
-        return self.served and (self.served, None)
+            return (root, path) if root else None
+        return (self.served, None) if self.served else None
 
     def _at(self, root: Path) -> "_Known":
         with self._lock:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from os import PathLike
 
@@ -235,7 +235,7 @@ class Session:
             older.set()
 
 
-def _gathered(stream: Items, seconds: float) -> list[Piece | Completion]:
+def _gathered(stream: Iterator[Piece | Completion], seconds: float) -> list[Piece | Completion]:
     """What comes within so many seconds, at least one item; pieces joined to one."""
     pieces: list[Piece] = []
     end = time.perf_counter() + seconds
