@@ -26,6 +26,7 @@ from codebyte.indexer.index import CodeIndex
 from codebyte.indexer.lexical import Fields, LexicalIndex
 from codebyte.indexer.ranking import Rules
 from codebyte.indexer.symbols import definition
+from codebyte.tasks.heads import load_head
 from codebyte.tasks.search import Embedder
 
 FEWEST = 20  # queries that a repository must have to count
@@ -43,12 +44,14 @@ def main() -> None:
     options.add_argument("--split", default="valid", help="whose rows of the list are asked")
     options.add_argument("--files", help="a table of queries with files as answers")
     options.add_argument("--checkpoint", help="a model's folder (default: the packaged model)")
+    options.add_argument("--head", help="a search head's file (default: the packaged one)")
     options.add_argument("--queries", type=int, default=200, help="most for each repository")
     options.add_argument("--minilm", action="store_true", help="compare it, too: an hour")
     args = options.parse_args()
     report = Report("search", quick=args.quick, packages=("faiss-cpu", "sentence-transformers"))
     try:
-        embedder = Embedder(load_ours(args.checkpoint)[0])
+        head = load_head(args.head) if args.head else None
+        embedder = Embedder(load_ours(args.checkpoint)[0], head)
         found: dict[str, Places] = {}
         for name, folder, commit in _repositories(args.repos, args.list, args.split):
             if args.quick and len(found) == 2:

@@ -5,6 +5,7 @@ been, and two runs with the same pieces and settings give the same head.
 """
 
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,7 +164,8 @@ def _rate(step: int, config: FitConfig) -> float:
 
 
 def _run(head: SearchHead, config: FitConfig) -> str:
-    return f"{config} {len(head.vocabulary)} words"
+    words = b"\n".join(head.vocabulary)  # which repositories a run has decides them
+    return f"{config} {len(head.vocabulary)} words {zlib.crc32(words):08x}"
 
 
 def _keep(

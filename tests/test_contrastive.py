@@ -77,6 +77,17 @@ def test_the_state_of_another_run_is_refused(material, tmp_path):
         fit(head, pieces, words, other, state=state)
 
 
+def test_the_state_of_a_run_with_as_many_other_words_is_refused(material, tmp_path):
+    pieces, words = material
+    config = replace(CONFIG, steps=1)
+    state = tmp_path / "fit.safetensors"
+    fit(new_head(pieces, words, config), pieces, words, config, state=state)
+    head = new_head(pieces, words, config)
+    head.vocabulary = {word: row for row, word in enumerate(reversed(head.vocabulary))}
+    with pytest.raises(CheckpointError, match="another run"):
+        fit(head, pieces, words, config, state=state)
+
+
 def test_equal_seeds_give_equal_heads_and_others_do_not(material):
     pieces, words = material
     found = []
