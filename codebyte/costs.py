@@ -77,7 +77,7 @@ def activation_bytes(config: ModelConfig, *, number: int = 4) -> float:
         config: of a model of wiring "context".
         number: bytes of a number: 4, or 2 in bfloat16.
     """
-    total = config.vocab_size + KEPT_OUTSIDE * config.levels[0].dim
+    total: float = config.vocab_size + KEPT_OUTSIDE * config.levels[0].dim
     for level, size in zip(config.levels, bytes_per_place(config), strict=True):
         total += KEPT[level.mixing] * level.dim * _layers(level) / size
     return number * total

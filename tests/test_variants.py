@@ -1,10 +1,15 @@
+import math
+import re
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from codebyte.config import PRESETS, LevelConfig, SamplingParams
 from codebyte.errors import ConfigError
+from codebyte.scoring import surprisal
 from codebyte.variants import Autoencoder, Seq2Seq
 from codebyte.vocab import EOT
 
@@ -21,6 +26,19 @@ def seq2seq() -> Seq2Seq:
 
 def ids(text: bytes) -> torch.Tensor:
     return torch.tensor([list(text)])
+
+
+def test_the_documented_use_runs_and_gives_what_it_says() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "variants.md").read_text()
+    names: dict[str, Any] = {}
+    for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(code, names)
+        if "wanted" in names and "bits" not in names:
+            names["bits"] = surprisal(names["model"], names["given"] + names["wanted"])
+    wanted = names["bits"][-len(names["wanted"]) :].mean() * math.log(2)
+    assert float(names["loss"].detach()) == pytest.approx(float(wanted), rel=1e-3)
+    assert len(names["written"]) <= 40
+    assert (names["codes"].shape, names["again"].shape) == ((1, 2, 8), (1, 16))
 
 
 def test_every_target_byte_sees_the_whole_source_and_no_later_target_byte(seq2seq: Seq2Seq) -> None:
