@@ -274,9 +274,7 @@ PRESETS: dict[str, ModelConfig] = {
         ngrams=(2, 3),
         ngram_buckets=64,
         ngram_dim=16,
-        matches=(3, 4),
-        match_words=(0, 1),
-        match_depth=2,
+        matches=(4,),
     ),
     # the packaged model: two CPU cores, an hour or a few
     "small": _preset(128, 192, 6, context=8192, decoder=2),
