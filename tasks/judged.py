@@ -36,6 +36,7 @@ class Judged:
     edit_lines: NDArray[np.int64]  # (n,), from 0
     edit_odds: NDArray[np.float32]  # (n,), log odds of being the repair of a bug
     gains: NDArray[np.float32]  # (n,), bits
+    over: NDArray[np.float32]  # (n,), bits over what such an edit usually gains in good code
     table: Table  # (number of lines, len(ALL))
     bits: NDArray[np.float32]  # (bytes,), by the model where it read, else by counts of tokens
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from tree_sitter import Node, Tree
 
 from codebyte.tasks.edit import Edit
-from codebyte.tasks.syntax import CALLS, FIELDS, FUNCTIONS, NAMES, leaves
+from codebyte.tasks.syntax import ARGUMENTS, CALLS, FIELDS, FUNCTIONS, NAMES, leaves
 
 MOST_NAMES = 24  # other names tried at a place: those used nearest to it
 
@@ -108,6 +108,8 @@ def _role(node: Node, above: tuple[Node, ...]) -> str | None:
         return None
     if any(n.type in ("type", "import_statement", "import_from_statement") for n in above[-3:]):
         return None
+    if kind in ARGUMENTS and len(above) > 1 and "class" in above[-2].type:
+        return None  # what a class is made from is no value that is at hand
     if _is_target(node, parent):
         return "bound"
     return "value"

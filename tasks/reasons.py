@@ -8,6 +8,7 @@ from codebyte.tasks.judged import ALL, Judged
 from codebyte.tasks.syntax import parse
 
 LEAST_ODDS = -4.0  # log odds below which an edit is not offered
+LEAST_GAIN = 1.0  # bits; what gains less is as likely as it was
 LONGEST_SHOWN = 60  # characters of code in a message
 
 _SAID = (  # feature, from what value on it is worth saying, how
@@ -63,12 +64,16 @@ def finding_of(judged: Judged, source: bytes, path: str, row: int, suspicion: fl
 
 
 def _best_edit(judged: Judged, source: bytes, path: str, row: int) -> tuple[Edit | None, float]:
-    """The likeliest repair on a line that leaves the file parsing as well as it does."""
+    """The likeliest repair on a line that leaves the file parsing as well as it does.
+
+    It must gain more than such an edit does in good code: a model likes nearly any text better
+    without a `not`, and with `==` for `!=`.
+    """
     tree = parse(source, path)
     for i in np.flatnonzero(judged.edit_lines == row):
         if judged.edit_odds[i] < LEAST_ODDS or tree is None:
             break
-        if judged.gains[i] <= 0:
+        if judged.gains[i] < LEAST_GAIN or judged.over[i] <= 0:
             continue
         changed = parse(apply(source, judged.edits[i]), path)
         if changed is not None and changed.root_node.has_error <= tree.root_node.has_error:

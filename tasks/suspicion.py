@@ -110,6 +110,7 @@ class Judge:
             edit_lines=rows[told.scored][best],
             edit_odds=odds[best],
             gains=gains[best],
+            over=full[best, FULL.index("gain over usual")],
             table=table,
             bits=np.where(bytes_read, told.bits, look.bits),
         )

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import git
@@ -11,12 +12,13 @@ from codebyte.errors import CheckpointError
 from codebyte.tasks.bugs import line_suspicion, scan, scan_file
 from codebyte.tasks.calibration import deviations, usual, within
 from codebyte.tasks.edit import Edit
-from codebyte.tasks.findings import RULES
+from codebyte.tasks.findings import RULES, SURPRISING
 from codebyte.tasks.first_pass import NO_EDIT
 from codebyte.tasks.fitting import fit_signals
 from codebyte.tasks.injection import KINDS, inject
 from codebyte.tasks.judged import edit_odds
 from codebyte.tasks.known import Known, Wrong, mends, signals
+from codebyte.tasks.reasons import finding_of
 from codebyte.tasks.surprise import SIGNALS, line_surprise
 from codebyte.tasks.suspicion import Judge, load_judge, together
 from codebyte.tasks.trees import Forest, Linear, Steps
@@ -57,6 +59,20 @@ def test_findings_point_at_their_lines_and_repairs_at_their_bytes() -> None:
             assert LONG.count(b"\n", 0, repair.start) == finding.line - 1
             assert LONG[repair.start : repair.end] != repair.replacement
             assert repair.gain_bits > 0
+
+
+def test_a_repair_gains_more_than_such_an_edit_does_in_good_code() -> None:
+    judged = load_judge().judge(MODEL, LONG, "a.py")
+    row = next(
+        row
+        for row in judged.edit_lines
+        if finding_of(judged, LONG, "a.py", int(row), 0.5).repair is not None
+    )
+    assert finding_of(judged, LONG, "a.py", int(row), 0.5).rule != SURPRISING
+    usual_edits = replace(judged, over=np.zeros_like(judged.over))
+    finding = finding_of(usual_edits, LONG, "a.py", int(row), 0.5)
+    assert finding.repair is None
+    assert finding.rule == SURPRISING
 
 
 def test_what_is_no_source_is_skipped_for_a_reason() -> None:

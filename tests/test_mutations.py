@@ -196,3 +196,12 @@ def test_an_edit_bears_on_its_line_and_the_next() -> None:
     assert window_end(source, 1) == 8
     assert window_end(source, 9) == 12
     assert window_end(b"x" * 500, 3) == 83
+
+
+def test_the_classes_that_a_class_is_made_from_are_not_exchanged() -> None:
+    source = b"class A(B, C):\n    pass\n\n\nx = B(C)\ny = C(x)\nz = B(y)\n"
+    tree = parse(source, "a.py")
+    assert tree is not None
+    names = [edit.start for edit in edits(tree, source) if edit.kind == "name"]
+    assert names
+    assert min(names) > source.index(b"x = ")
