@@ -140,9 +140,10 @@ class Tools:
         from codebyte.tasks.completion import Completer
 
         with self._lock:
-            for change in self.neighbours.changes(path or ""):
+            mixer = self.mixer if path else None  # a text without a name is in no repository
+            for change in self.neighbours.changes(path) if path else ():
                 change.apply(self.mixer)
-            done = Completer(self.model, self.mixer).complete(prefix, suffix, path=path)
+            done = Completer(self.model, mixer).complete(prefix, suffix, path=path)
         mean = float(done.bits.mean()) if len(done.bits) else 0.0
         return {
             "text": done.text.decode("utf-8", "replace"),
