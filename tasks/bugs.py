@@ -75,7 +75,8 @@ def scan_file(
         replaced = _replaced(old_source, source)
         changed_lines = set(replaced) if changed_lines is None else changed_lines
     judge = judge or load_judge()
-    least = READ_FROM if repairs else NEVER
+    # Changed lines are few: the model reads around all of them, and so the old ones too.
+    least = NEVER if not repairs else READ_FROM if changed_lines is None else 0.0
     judged = judge.judge(model, source, path, usage=usage, least=least, only=changed_lines)
     lines = judged.lines
     if changed_lines is not None:
