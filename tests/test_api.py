@@ -118,7 +118,7 @@ def test_a_stream_is_the_answer_in_pieces_with_usage_and_an_end(client: httpx.Cl
     *chunks, usage, done = streamed(client, **asked, stream_options={"include_usage": True})
     assert done == "[DONE]"
     assert text_of(chunks) == TEXT[30:]
-    assert len(chunks) > 10
+    assert len(chunks) > 2  # what is written within some milliseconds goes out together
     reasons = [chunk["choices"][0]["finish_reason"] for chunk in chunks]
     assert reasons == [None] * (len(chunks) - 1) + ["stop"]
     assert usage["choices"] == []

@@ -159,13 +159,13 @@ def test_the_command_line_knows_the_repository_of_the_file(
         file.unlink()
 
 
-def test_alternatives_differ_and_the_best_comes_first(session: Session) -> None:
+def test_alternatives_differ_and_one_is_what_the_repository_has(session: Session) -> None:
     found = session.alternatives(
         "ada", PREFIX.encode(), path="post/new.py", cancel=threading.Event()
     )
     texts = [done.text for done in found]
     assert 1 < len(texts) == len(set(texts)) <= 5
-    assert texts[0].decode() == REST
+    assert REST.encode() in texts
     assert all(b"\n" not in done.text and len(done.text) == len(done.bits) for done in found)
     cancelled = threading.Event()
     cancelled.set()
