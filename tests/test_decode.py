@@ -174,7 +174,7 @@ def test_bytes_come_as_soon_as_no_stop_string_can_begin_with_them() -> None:
 def test_a_stop_string_ends_the_output_of_a_model(tiny_model: Megabyte) -> None:
     whole = b"".join(generate(tiny_model, CODE, ALWAYS))
     stop = whole[len(whole) // 2 :][:2]
-    assert stop and whole.index(stop) > 0
+    assert whole.index(stop) > 0
     params = SamplingParams(max_new_bytes=40, temperature=1.0, seed=1, stop=(stop,))
     assert b"".join(generate(tiny_model, CODE, params)) == whole[: whole.index(stop)]
 
