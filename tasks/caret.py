@@ -6,6 +6,7 @@ LINE_ENDS = b"\r\n"
 HEAD = 256  # bytes after the caret that a completion is compared with
 OPENERS = (b"{", b"(", b"[")  # of a block that a bracket closes
 INTRODUCERS = (b":", b"=>", b"->", b" do", b" then", b" begin")  # of one that it does not
+_OPENING, _PRINTED = 8, 4  # bytes of a suffix that tell it, and how many of them are no white space
 _SEEN = 4096  # bytes on each side that decide the kind of newline
 
 
@@ -35,6 +36,20 @@ def caret_between(prefix: bytes, suffix: bytes) -> Caret:
         next_line=next((line for line in lines if line), b""),
         newline=b"\r\n" if 2 * near.count(b"\r\n") > near.count(b"\n") else b"\n",
     )
+
+
+def opening(suffix: bytes) -> bytes:
+    """The first bytes of a suffix, as many as it takes to know it again; none if it is too short.
+
+    A small model seldom says that a middle is complete: it goes on, and writes the suffix. What
+    stands before this is the middle.
+    """
+    printed = 0
+    for end, byte in enumerate(suffix[: 8 * HEAD], 1):
+        printed += not bytes([byte]).isspace()
+        if end >= _OPENING and printed >= _PRINTED:
+            return suffix[:end]
+    return b""
 
 
 def opens_block(line: bytes) -> bool:

@@ -22,7 +22,7 @@ from codebyte.megabyte import Megabyte
 from codebyte.mixing import Mixer
 from codebyte.sampling import Sampler, whole_characters
 from codebyte.tasks.best_of import LineSearch
-from codebyte.tasks.caret import caret_between, fit
+from codebyte.tasks.caret import caret_between, fit, opening
 from codebyte.tasks.draft import Completion, Piece, Steps, plain, shaped
 
 __all__ = ["Completer", "Completion", "Piece"]
@@ -111,7 +111,8 @@ class Completer:
             cancel: asked between bytes; True ends the completion.
             max_seconds: ends it after this time, reading the prompt included.
             sampling: temperature, top-k, top-p, seed and stop strings; None for greedy.
-            raw: leaves out all rules and filters: the model, stop strings and limits end it.
+            raw: leaves out all rules and filters: the model, stop strings, limits and the beginning
+                of the suffix end it.
             tries: texts that are written out and compared where one line is wanted, greedily; all
                 of it then comes in one piece (see best_of.py).
             mixer: knows the repository, for this request alone; None for the completer's own.
@@ -143,7 +144,8 @@ class Completer:
         else:
             steps = self._decoder.decode(choose, most if whole else 0, cancel=clock, change=change)
         if raw:
-            pieces = plain(steps, stop=sampling.stop, characters=characters)
+            ends = (opening(suffix),) if opening(suffix) else ()
+            pieces = plain(steps, stop=(*sampling.stop, *ends), characters=characters)
         else:
             pieces = shaped(
                 steps, prefix, suffix, several=several, stop=sampling.stop, characters=characters

@@ -6,13 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import MakeModel
+from taught import ENDLESS, taught_checkpoint
 
+from codebyte.checkpoint import load
 from codebyte.config import PRESETS, SamplingParams
 from codebyte.decode import generate
 from codebyte.errors import InputError
 from codebyte.fim import fim_prompt
 from codebyte.megabyte import Megabyte
 from codebyte.scoring import surprisal
+from codebyte.tasks.caret import opening
 from codebyte.tasks.completion import Completer, Completion, Piece
 
 PREFIX = b"def area(width, height):\n    return "
@@ -221,3 +224,26 @@ def test_nul_bytes_and_odd_paths_are_data(model: Megabyte) -> None:
     assert len(nul.text) == 4
     odd = completer.complete(BYTES, path="a\nb\udcff" * 200, max_new_bytes=4, raw=True)
     assert len(odd.text) == 4
+
+
+def test_a_raw_completion_ends_where_the_suffix_begins() -> None:
+    completer = Completer(load(taught_checkpoint()))
+    before = ENDLESS.encode() * 3 + b"ti"
+    alone = completer.complete(before, max_new_bytes=40, raw=True).text
+    assert alone.startswith(b"ck tock tick tock")
+    done = completer.complete(before, b"tick tock tick", max_new_bytes=40, raw=True)
+    assert (done.text, done.stop_reason) == (b"ck tock ", "stop")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "known_by"),
+    [
+        (b"return width", b"return w"),
+        (b"\n        return width", b"\n        retu"),
+        (b")\n\n", b""),
+        (b" " * 5000 + b"return", b""),
+        (b"", b""),
+    ],
+)
+def test_a_suffix_is_known_by_some_printed_bytes(suffix: bytes, known_by: bytes) -> None:
+    assert opening(suffix) == known_by
