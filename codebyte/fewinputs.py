@@ -128,7 +128,5 @@ def _first(row: list[bool], wanted: bool, start: int) -> int:
 
 def _sums(x: Array) -> Array:
     """Sums over the middle axis, one after the other, (n, m, d) -> (n, d)."""
-    total = x[:, 0]
-    for i in range(1, x.shape[1]):
-        total = total + x[:, i]
+    total: Array = np.add.reduce(x, axis=1)  # the last axis is the contiguous one: no pairing
     return total
