@@ -24,6 +24,7 @@ FINDINGS_PER_LINE = 0.02  # at most so many more
 LEAST = 0.05  # suspicion below which a line is no finding
 READ_FROM = LEAST  # of a line at the first look, from which the model reads the block around it
 NEVER = 2.0  # no line is that suspicious
+READ_WHOLE = 64_000  # bytes of a file up to which all of it is read where lines of it changed
 
 
 def line_suspicion(model: Megabyte, source: bytes, path: str) -> NDArray[np.float32]:
@@ -75,15 +76,19 @@ def scan_file(
         replaced = _replaced(old_source, source)
         changed_lines = set(replaced) if changed_lines is None else changed_lines
     judge = judge or load_judge()
-    # Changed lines are few: the model reads around all of them, and so the old ones too.
+    # Changed lines are few: the model reads around all of them, and so the old ones too. A line is
+    # judged beside the others of its file, so of a file that is not large it reads all.
     least = NEVER if not repairs else READ_FROM if changed_lines is None else 0.0
-    judged = judge.judge(model, source, path, usage=usage, least=least, only=changed_lines)
+    large = len(source) > READ_WHOLE
+    near = changed_lines if large else None
+    judged = judge.judge(model, source, path, usage=usage, least=least, only=near)
     lines = judged.lines
     if changed_lines is not None:
         lines = np.where(_mask(changed_lines, len(lines)), lines, 0.0).astype(np.float32)
     if old_source:
         wanted = {line for olds in replaced.values() for line in olds}
-        before = judge.judge(model, old_source, path, usage=usage, least=least, only=wanted).lines
+        near = wanted if large else None
+        before = judge.judge(model, old_source, path, usage=usage, least=least, only=near).lines
         lines = _risen(lines, before, replaced)
     return FileReport(
         path=path,
