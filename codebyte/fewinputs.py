@@ -79,7 +79,7 @@ class FewInputs:
         totals = sums[:, self._wanted]
         if self._words:
             totals = np.concatenate([totals, self._word_sums(newest_first, sums)], axis=1)
-        mixed = (totals ^ (totals >> 29)) * np.int64(MIX)
+        mixed = (totals ^ (totals >> 29)) * _MIX
         return mixed ^ (mixed >> 32)
 
     def _word_sums(

@@ -144,8 +144,9 @@ class Completer:
         else:
             steps = self._decoder.decode(choose, most if whole else 0, cancel=clock, change=change)
         if raw:
-            ends = (opening(suffix),) if opening(suffix) else ()
-            pieces = plain(steps, stop=(*sampling.stop, *ends), characters=characters)
+            end = opening(suffix)
+            stop = (*sampling.stop, end) if end else sampling.stop
+            pieces = plain(steps, stop=stop, characters=characters)
         else:
             pieces = shaped(
                 steps, prefix, suffix, several=several, stop=sampling.stop, characters=characters
