@@ -33,6 +33,8 @@ from codebyte.progress import Progress
 from codebyte.resume import Optimizers, put_back, restore_run, save_run
 from codebyte.vocab import PAD
 
+SAME = 2.0  # seconds
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainResult:
@@ -235,20 +237,24 @@ def _any(here: bool, device: torch.device) -> bool:
 
 @contextmanager
 def _interruptible() -> Iterator[Any]:
-    """Turns a first Ctrl-C (or SIGTERM) into an answer of the function given; a second one acts."""
-    asked = False
+    """Turns a first Ctrl-C (or SIGTERM) into an answer of the function given; a second one acts.
+
+    A second one within SAME seconds is the first, passed on by torchrun.
+    """
+    asked: float | None = None
 
     def ask(signum: int, frame: object) -> None:
         nonlocal asked
-        asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        asked = time.monotonic() if asked is None else asked
+        if time.monotonic() - asked > SAME:
+            raise KeyboardInterrupt
 
     try:
         before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
     except ValueError:  # not the main thread: the caller's business
         before = {}
     try:
-        yield lambda: asked
+        yield lambda: asked is not None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -38,7 +38,7 @@ STEPS = ("corpus", "train", "decay", "pack", "fit", "measure", "card")
 BATCH = 32768  # bytes
 # Rows grow with training: (share of the hours up to which, bytes in a row).
 LENGTHS = ((0.6, 4096), (1.0, 8192))
-DECAY = 0.35  # share of all steps
+DECAY = 0.28  # share of all steps
 LARGEST = 30_000_000  # bytes of the packaged file
 COST_OF_PACKING = 0.005  # bits per byte that int8 may cost
 CHECKED_ROWS = 32
@@ -97,6 +97,9 @@ def main() -> int:
     except subprocess.CalledProcessError as error:
         print(f"release: {' '.join(map(str, error.cmd))} failed", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("release: interrupted; call again to go on", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -253,7 +256,14 @@ def _train(
         command.append("--resume")
     elif args.start:
         command += ["--checkpoint", args.start, "--grow"]
-    subprocess.run(command, check=True)
+    with subprocess.Popen(command) as training:
+        try:
+            status = training.wait()
+        except KeyboardInterrupt:  # which it got, too: it saves
+            training.wait()
+            raise
+    if status:
+        raise subprocess.CalledProcessError(status, command)
 
 
 def _minutes(run: Path) -> float:

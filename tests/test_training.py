@@ -59,6 +59,7 @@ class InterruptedCorpus(Corpus):
     def batch(self, split: str, step: int, **settings: Any) -> NDArray[np.uint16]:
         if split == "train" and step == 2:
             signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)  # torchrun passes it on, too
         return super().batch(split, step, **settings)
 
 
