@@ -17,16 +17,21 @@ Spans: 200 seeded stretches of 1 to 256 bytes (the logarithm even), in the same 
 them itself, copying where the suffix begins.
 """
 
+import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from multiprocessing.pool import Pool
 from typing import Any
 
 import numpy as np
+import torch
 from contenders import fail, load_ours
 from copying import copied_line, copied_span
-from report import Check, Report, interval, parser
+from report import Check, Report, cores, interval, parser
 from texts import validation_files
 
 from codebyte.corpus import Shard
@@ -43,7 +48,9 @@ TRIES = 8
 PREFIX, SUFFIX = 2048, 1024
 LONGEST = 160  # bytes of a rest of a line, and of a completion
 LONGEST_SPAN = 256
+TOGETHER = 25  # cuts that a process takes at once
 Contender = Callable[["Cut"], bytes]
+Contenders = Callable[[Megabyte, Mixer], dict[str, Contender]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +86,7 @@ def main() -> None:
     options.add_argument("--checkpoint", help="a model's folder (default: the packaged model)")
     options.add_argument("--cuts", type=int, default=CUTS)
     options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--jobs", type=int, default=cores(), help="processes of one thread each")
     args = options.parse_args()
     if args.corpus is None and not args.quick:
         options.error("give a --corpus; only --quick goes without")
@@ -87,21 +95,23 @@ def main() -> None:
         shard = validation_files(args.corpus)
     except CodebyteError as error:
         fail(error)
-    model, name = load_ours(args.checkpoint)
+    _, name = load_ours(args.checkpoint)
     report.note(f"the model is {name}")
     if args.corpus is None:
         report.note("without a corpus the files are those of Python's own library")
     lines = cuts(shard, 6 if args.quick else args.cuts, args.seed)
     spans = span_cuts(shard, 4 if args.quick else min(SPANS, args.cuts), args.seed)
-    found, milliseconds = run(model, shard, lines, line_contenders)
-    span_marks, _ = run(model, shard, spans, span_contenders)
+    context, given = multiprocessing.get_context("spawn"), (args.corpus, args.checkpoint)
+    with context.Pool(args.jobs, begin, given) as pool:
+        found, milliseconds = run(pool, shard, lines, line_contenders)
+        span_marks, _ = run(pool, shard, spans, span_contenders)
     show(report, lines, found, span_marks, milliseconds, {"model": name, "seed": args.seed})
 
 
 def line_contenders(model: Megabyte, mixer: Mixer) -> dict[str, Contender]:
     """What completes a line, by name."""
 
-    def completed(known: Mixer | None, tries: int) -> Contender:
+    def line_by(known: Mixer | None, tries: int) -> Contender:
         def complete(cut: Cut) -> bytes:
             done = Completer(model, known).complete(
                 cut.prefix,
@@ -116,10 +126,10 @@ def line_contenders(model: Megabyte, mixer: Mixer) -> dict[str, Contender]:
         return complete
 
     return {
-        "greedy": completed(None, 1),
-        "best of 8": completed(None, TRIES),
-        "greedy with mixer": completed(mixer, 1),
-        "best of 8 with mixer": completed(mixer, TRIES),
+        "greedy": line_by(None, 1),
+        "best of 8": line_by(None, TRIES),
+        "greedy with mixer": line_by(mixer, 1),
+        "best of 8 with mixer": line_by(mixer, TRIES),
         "copying": lambda cut: copied_line(cut.prefix, cut.suffix, LONGEST),
     }
 
@@ -143,32 +153,55 @@ def span_contenders(model: Megabyte, mixer: Mixer) -> dict[str, Contender]:
     }
 
 
+_here: dict[str, Any] = {}  # what a process completes with
+
+
+def begin(corpus: str | None, checkpoint: str | None) -> None:
+    """Starts a process."""
+    torch.set_num_threads(1)
+    _here.update(model=load_ours(checkpoint)[0], shard=validation_files(corpus))
+
+
 def run(
-    model: Megabyte,
-    shard: Shard,
-    chosen: list["Cut"],
-    contenders: Callable[[Megabyte, Mixer], dict[str, Contender]],
+    pool: Pool, shard: Shard, chosen: list["Cut"], contenders: Contenders
 ) -> tuple[dict[str, list["Mark"]], dict[str, list[float]]]:
     """Marks and milliseconds of each contender for each cut, in the order of the files."""
     marks: dict[str, list[Mark]] = {}
     milliseconds: dict[str, list[float]] = {}
-    repo, mixer = -1, Mixer()
-    for i, cut in enumerate(chosen, 1):
-        if shard.repos[cut.document] != repo:
-            repo, mixer = int(shard.repos[cut.document]), Mixer()
-            for other in np.flatnonzero(shard.repos == repo):
-                mixer.recall.add(str(other), shard.document(int(other)).tobytes())
+    by_repo = groupby(chosen, key=lambda cut: int(shard.repos[cut.document]))
+    parts = [part for _, listed in by_repo for part in batched(list(listed), TOGETHER)]
+    for done in pool.imap(partial(completed, contenders), parts):
+        for name, (taken, marked) in done.items():
+            milliseconds.setdefault(name, []).extend(taken)
+            marks.setdefault(name, []).extend(marked)
+        so_far = ", ".join(f"{n} {mean(m.exact for m in it):.1%}" for n, it in marks.items())
+        count = len(next(iter(marks.values())))
+        print(f"{count} of {len(chosen)}: exact {so_far}", flush=True)
+    return marks, milliseconds
+
+
+def completed(
+    contenders: Contenders, chosen: Sequence["Cut"]
+) -> dict[str, tuple[list[float], list["Mark"]]]:
+    """What a process does with some cuts of one repository, by contender."""
+    shard, mixer = _here["shard"], Mixer()
+    for other in np.flatnonzero(shard.repos == shard.repos[chosen[0].document]):
+        mixer.recall.add(str(other), shard.document(int(other)).tobytes())
+    found: dict[str, tuple[list[float], list[Mark]]] = {}
+    for cut in chosen:
         with mixer.recall.hidden(str(cut.document)):
-            for name, contender in contenders(model, mixer).items():
+            for name, contender in contenders(_here["model"], mixer).items():
+                milliseconds, marks = found.setdefault(name, ([], []))
                 start = time.perf_counter()
                 text = contender(cut)
-                taken = (time.perf_counter() - start) * 1000
-                milliseconds.setdefault(name, []).append(taken)
-                marks.setdefault(name, []).append(mark(text, cut.target))
-        if i % 50 == 0:
-            so_far = ", ".join(f"{n} {mean(m.exact for m in it):.1%}" for n, it in marks.items())
-            print(f"{i} of {len(chosen)}: exact {so_far}", flush=True)
-    return marks, milliseconds
+                milliseconds.append((time.perf_counter() - start) * 1000)
+                marks.append(mark(text, cut.target))
+    return found
+
+
+def batched(listed: list["Cut"], size: int) -> list[list["Cut"]]:
+    """Parts of at most so many."""
+    return [listed[i : i + size] for i in range(0, len(listed), size)]
 
 
 def show(
