@@ -8,8 +8,10 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from codebyte.views import Viewed
 
-class KVCache:
+
+class KVCache(Viewed):
     """Keys and values of the places seen so far; grows by doubling.
 
     With `keep`, only the first `sinks` places and some of the last, at least `keep`, stay: now and
@@ -100,7 +102,7 @@ def _grown(store: Tensor | None, like: Tensor, batch: int, length: int) -> Tenso
     return new
 
 
-class Tail:
+class Tail(Viewed):
     """The last inputs of a convolution, for each row of a batch."""
 
     def __init__(self, last: Tensor) -> None:

@@ -54,7 +54,7 @@ class FewBytes:
         ThreadpoolController().select(internal_api="openblas").limit(limits=1)
         self._wiring = wiring
         self._seen = wiring.head.weight.data_ptr()
-        self._inputs = FewInputs(wiring.inputs)
+        self._inputs = FewInputs(wiring.inputs, MOST)
         self._levels = _Level(wiring.levels)
         self._head = array(wiring.head.weight)
         self._softcap = wiring.config.softcap
@@ -75,16 +75,16 @@ class FewBytes:
     def try_(self, ids: Sequence[int], state: "ContextState", row: int) -> Tried:
         """Feeds ids to one row for now; the next use of the state needs `accept` before it."""
         history = state.history
-        place = int(history.length[row])
-        last = place - 1 - int(history.dropped[row])
-        before = int(history.ids[row, last]) if place else EOT
+        place = int(history.view("length")[row])
+        last = place - 1 - int(history.view("dropped")[row])
+        before = int(history.view("ids")[row, last]) if place else EOT
         natural = self._borders(before, ids) if self._by_word else [False] * len(ids)
         x, read = self._inputs.try_(ids, history, row, place)
         x, moved = self._levels.try_(x, state.level, row, natural)
         logits = products(self._head, normed(x))
         if self._softcap:
             logits = self._softcap * np.tanh(logits / self._softcap)
-        latest = array(state.logits)[row]
+        latest = state.view("logits")[row]
 
         def accept(count: int) -> None:
             read(count)
@@ -135,7 +135,7 @@ class _Level:
     ) -> tuple[Array, Accept]:
         """The places with what the level above gives them."""
         assert self._above is not None and state.above is not None
-        since, pooled, given = (array(t) for t in (state.since, state.pooled, state.given))
+        since, pooled, given = state.view("since"), state.view("pooled"), state.view("given")
         distances, ended, counts, sums = [], [], [], []
         distance, total = int(since[row]), pooled[row]
         patches = []  # the sums of the patches that end

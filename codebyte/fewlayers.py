@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from codebyte.caches import KVCache, Tail
+from codebyte.fewturns import turned
 from codebyte.layers import Attention, Block, CausalConv, Stack
-from codebyte.rotary import TABLE, exact_turns, turns
 
 Array = NDArray[np.float32]
 Accept = Callable[[int], None]  # lets the first so many of the places tried stay
-_CPU = torch.device("cpu")
+_ZERO, _SMALLEST = np.array(0.0, np.float32), np.array(1e-6, np.float32)  # quicker than floats
 
 
 def array(tensor: Tensor) -> NDArray[Any]:
@@ -29,18 +29,27 @@ def array(tensor: Tensor) -> NDArray[Any]:
 def products(weight: Array, x: Array) -> Array:
     """Weight @ x of each place by itself, (n, d) -> (n, outputs)."""
     if len(x) == 1:
-        return (weight @ x[0])[None]
+        return weight.dot(x[0])[None]
     out = np.empty((len(x), len(weight)), np.float32)
     for place, own in zip(x, out, strict=True):
         np.dot(weight, place, out=own)
     return out
 
 
+def scales(x: Array) -> list[float]:
+    """What `layers.norm` multiplies each place by."""
+    width = x.shape[1] ** 0.5
+    return [width / max(math.sqrt(square), 1e-6) for square in np.vecdot(x, x).tolist()]
+
+
+def times(x: Array, factors: list[float]) -> Array:
+    """Each place times its factor."""
+    return x * (factors[0] if len(x) == 1 else np.array(factors, np.float32)[:, None])
+
+
 def normed(x: Array) -> Array:
     """As `layers.norm`, each place by itself."""
-    width = x.shape[1] ** 0.5
-    scales = [width / max(math.sqrt(place.dot(place)), 1e-6) for place in x]
-    return x * (scales[0] if len(x) == 1 else np.array(scales, np.float32)[:, None])
+    return times(x, scales(x))
 
 
 def few_blocks(stack: Stack) -> "list[FewBlock]":
@@ -61,20 +70,21 @@ class FewBlock:
         """(n, d), places that follow what the cache of this row holds -> (n, d)."""
         mixed, accept = self._mix.try_(normed(x), cache, row)
         x = x + mixed
-        hidden = np.maximum(products(self._up, normed(x)), 0.0)
+        hidden = products(self._up, normed(x))
+        np.maximum(hidden, _ZERO, out=hidden)
         return x + products(self._down, hidden * hidden), accept
 
 
 class _Conv:
     def __init__(self, conv: CausalConv) -> None:
-        self._taps = np.ascontiguousarray(array(conv.weight)[::-1])  # of the farthest place first
+        self._taps = array(conv.weight)[::-1]  # of the farthest place first
         self._dilation = conv.dilation
 
     def try_(self, x: Array, cache: Any, row: int) -> tuple[Array, Accept]:
-        last, n = array(cache.last)[row], len(x)
+        last, n = cache.view("last")[row], len(x)
         joined = np.concatenate([last, x])
         if n == 1:
-            out = (joined[:: self._dilation] * self._taps).sum(axis=0)[None]
+            out = np.add.reduce(joined[:: self._dilation] * self._taps, axis=0, keepdims=True)
         else:
             out = joined[:n] * self._taps[0]
             for i in range(1, len(self._taps)):
@@ -93,29 +103,31 @@ class _Attention:
         self._to_qkv = array(attention.to_qkv.weight)
         self._to_out = array(attention.to_out.weight)
         self._width = len(self._to_qkv) // (3 * self._heads)
+        # queries come to length 1: what scores are divided by is the length that keys have
+        self._lengths = np.array([1.0, self._width**0.5], np.float32)[:, None]
 
     def try_(self, x: Array, cache: Any, row: int) -> tuple[Array, Accept]:
-        n, width = len(x), self._width
-        length = array(cache.length)
+        n, heads, width = len(x), self._heads, self._width
+        length = cache.view("length")
         place = int(length[row])
-        start = place - int(cache.dropped[row])
+        start = place - int(cache.view("dropped")[row])
         if cache.keys is None or start + n > cache.keys.shape[2]:
-            cache.reserve(n, torch.tensor([row]), torch.empty(1, self._heads, 1, width))
-            start = place - int(cache.dropped[row])
-        keys, values = array(cache.keys)[row], array(cache.values)[row]
-        qkv = products(self._to_qkv, x).reshape(n, 3, self._heads, width)
+            cache.reserve(n, torch.tensor([row]), torch.empty(1, heads, 1, width))
+            start = place - int(cache.view("dropped")[row])
+        keys, values = cache.view("keys")[row], cache.view("values")[row]
+        qkv = products(self._to_qkv, x).reshape(n, 3, heads, width)
         both = qkv[:, :2]
-        sizes = np.sqrt((both * both).sum(axis=-1, keepdims=True))
-        both = _turned(both * (width**0.5 / np.maximum(sizes, 1e-6)), place)
-        queries = both[:, 0] * width**-0.5
-        mixed = np.empty((n, self._heads * width), np.float32)
-        for i in range(n):
+        sizes: Array = np.maximum(np.sqrt(np.vecdot(both, both)), _SMALLEST)
+        both = turned(both * (self._lengths / sizes)[..., None], place)
+        keys[:, start : start + n] = both[:, 1].swapaxes(0, 1)
+        values[:, start : start + n] = qkv[:, 2].swapaxes(0, 1)
+        mixed = np.empty((n, heads * width), np.float32)
+        for i, query in enumerate(both[:, 0]):
             end = start + i + 1
-            keys[:, end - 1], values[:, end - 1] = both[i, 1], qkv[i, 2]
             if self._pattern.kind == "full":
-                mixed[i] = _mixed(queries[i], keys[:, :end], values[:, :end])
+                mixed[i] = _mixed(query, keys[:, :end], values[:, :end])
             else:
-                mixed[i] = self._sparse(queries[i], keys, values, place + i, end - 1)
+                mixed[i] = self._sparse(query, keys, values, place + i, end - 1)
 
         def accept(count: int) -> None:
             length[row] = place + count
@@ -134,20 +146,11 @@ class _Attention:
 
 
 def _mixed(q: Array, keys: Array, values: Array) -> Array:
-    """Attention of one place: (h, c), (h, s, c), (h, s, c) -> (h c)."""
-    scores = keys @ q[..., None]  # (h, s, 1)
-    weights = np.exp(scores - scores.max(axis=1, keepdims=True))
-    weights /= weights.sum(axis=1, keepdims=True)
-    return (weights.transpose(0, 2, 1) @ values).reshape(-1)
+    """Attention of one place: (h, c), (h, s, c), (h, s, c) -> (h c).
 
-
-def _turned(x: Array, place: int) -> Array:
-    """As `layers.rotate` at positions from `place` on, (n, ..., c)."""
-    half, end = x.shape[-1] // 2, place + len(x)
-    if end > TABLE:
-        table = array(exact_turns(half, torch.arange(place, end)))
-    else:
-        table = array(turns(half, end, _CPU))[:, place:end]
-    cos, sin = table[:, :, None, None]
-    left, right = x[..., :half], x[..., half:]
-    return np.concatenate([left * cos - right * sin, left * sin + right * cos], axis=-1)
+    Scores are at most the length of a key, so that their exponentials are finite as they are.
+    """
+    weights = np.exp(keys @ q[..., None])  # (h, s, 1)
+    mixed = weights.swapaxes(1, 2) @ values
+    mixed /= np.add.reduce(weights, axis=1, keepdims=True)
+    return mixed.reshape(-1)

@@ -23,11 +23,12 @@ from codebyte.fewbytes import MOST, FewBytes, Tried
 from codebyte.inputs import ByteInputs, History
 from codebyte.layers import Stack, in_pieces, norm
 from codebyte.patching import borders, patches, previous, word_ends
+from codebyte.views import Viewed
 from codebyte.vocab import EOT
 
 
 @dataclass
-class LevelState:
+class LevelState(Viewed):
     """What a level must remember to go on, for each row of a batch."""
 
     encoder: list[KVCache | Tail]
@@ -196,7 +197,7 @@ class Level(nn.Module):
 
 
 @dataclass
-class ContextState:
+class ContextState(Viewed):
     """What the whole model must remember to go on."""
 
     history: History

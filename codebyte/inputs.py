@@ -7,7 +7,7 @@ attention. Both depend on earlier ids only.
 Axes: b batch, r rows, t places, n new places, m lengths of n-grams or matches, d width.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from codebyte import kernels
 from codebyte.config import ModelConfig
+from codebyte.followed import Followed
 from codebyte.hashing import BEFORE, context_hashes, reach_of
+from codebyte.views import Viewed
 
 
 def earlier_places(hashes: Tensor, new: int, depth: int) -> Tensor:
@@ -53,7 +55,7 @@ def earlier_places(hashes: Tensor, new: int, depth: int) -> Tensor:
 
 
 @dataclass
-class History:
+class History(Viewed):
     """The ids fed so far and the hashes that matches are looked up by, for each row of a batch.
 
     Only the last ids stay where matches reach no further back.
@@ -64,11 +66,20 @@ class History:
     recent: Tensor  # (b, reach), the last ids
     ids: Tensor  # (b, s)
     hashes: Tensor  # (b, m, s)
+    followed: dict[int, Followed] = field(default_factory=dict)  # by row; belongs to the storage
 
     def snapshot(self) -> "History":
         """Gives a copy at this length that shares the storage."""
         length, dropped = self.length.clone(), self.dropped.clone()
-        return History(length, dropped, self.recent.clone(), self.ids, self.hashes)
+        recent = self.recent.clone()
+        return History(length, dropped, recent, self.ids, self.hashes, self.followed)
+
+    def forget(self, rows: Tensor) -> None:
+        """Must come before what lies behind the end of these rows is written over."""
+        if self.followed:
+            for row, end in zip(rows.tolist(), (self.length - self.dropped)[rows], strict=True):
+                if row in self.followed:
+                    self.followed[row].forget(int(end), self.view("hashes")[row])
 
     def make_room(self, n: int, rows: Tensor, keep: int | None) -> None:
         """Makes room for n more ids in each of some rows.
@@ -78,6 +89,7 @@ class History:
             rows: (r,).
             keep: ids that must stay; None for all.
         """
+        before = self.ids
         held = self.length - self.dropped
         most = int(held[rows].max())
         if keep is not None and most + n > self.ids.shape[1] and most >= 2 * keep:
@@ -90,6 +102,8 @@ class History:
             self.hashes = self.hashes.gather(2, kept)
             most = int((held - more)[rows].max())
         self.ids, self.hashes = grown(self.ids, most + n), grown(self.hashes, most + n)
+        if self.ids is not before:
+            self.followed = {}
 
 
 class ByteInputs(nn.Module):
@@ -143,6 +157,7 @@ class ByteInputs(nn.Module):
         """(r, n) ids that follow the history of these rows -> (r, n, d)."""
         n = ids.shape[1]
         history.make_room(n, rows, self.keep)
+        history.forget(rows)
         start = history.length[rows] - history.dropped[rows]
         history.length[rows] += n
         places = start[:, None] + torch.arange(n)
