@@ -156,7 +156,8 @@ class _Level:
             patch = products(self._to_patch, np.concatenate(parts, axis=1))
             told, above = self._above.try_(patch, state.above, row, [False] * len(ended))
             states = np.concatenate([states, products(self._from_patch, normed(told))])
-        out = x + states[counts] + self._place[[distance % self._size for distance in distances]]
+        places = [distance % self._size for distance in distances]
+        out = x + states.take(counts, axis=0) + self._place.take(places, axis=0)
 
         def accept(count: int) -> None:
             since[row], pooled[row] = distances[count - 1], sums[count - 1]
