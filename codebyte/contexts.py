@@ -26,17 +26,23 @@ def context_hashes(context: Bytes, lengths: tuple[int, ...]) -> list[Hashes]:
     if len(context) == REACH:
         return _hashes_at_one(context, lengths)
     sums: dict[int, Hashes] = {1: context.astype(np.uint64) + np.uint64(1)}
+    return [mixed(_last(n, sums)[REACH - 1 :] + np.uint64(n * _FACTOR & _MASK)) for n in lengths]
 
-    def last(length: int) -> Hashes:
-        """By the place where they end; the first `length` - 1 are of no use."""
-        if length not in sums:
-            near = length // 2
-            total = last(near).copy()
-            total[near:] += last(length - near)[:-near] * np.uint64(_POWERS[near])
-            sums[length] = total
-        return sums[length]
 
-    return [mixed(last(n)[REACH - 1 :] + np.uint64(n * _FACTOR & _MASK)) for n in lengths]
+def _last(length: int, sums: dict[int, Hashes]) -> Hashes:
+    """Sums over the last bytes, by the place where they end; the first `length` - 1 are of no use.
+
+    Args:
+        length: of the bytes.
+        sums: those known, by length, to which this one is added. No closure holds them: one that
+            calls itself would keep them from being freed until Python looks for cycles.
+    """
+    if length not in sums:
+        near = length // 2
+        total = _last(near, sums).copy()
+        total[near:] += _last(length - near, sums)[:-near] * np.uint64(_POWERS[near])
+        sums[length] = total
+    return sums[length]
 
 
 def _hashes_at_one(context: Bytes, lengths: tuple[int, ...]) -> list[Hashes]:

@@ -1,5 +1,6 @@
 """What stands in a repository, against looking for it in the plain texts."""
 
+import gc
 from collections import Counter
 
 import numpy as np
@@ -103,6 +104,16 @@ def test_one_place_is_answered_like_many(text: bytes, data: bytes) -> None:
         np.testing.assert_array_equal(one.bytes[:, 0], together.bytes[:, i])
         alone = context_hashes(padded[i : i + REACH], COUNTED)
         assert [int(h[0]) for h in alone] == [int(h[i]) for h in hashes]
+
+
+def test_what_hashing_needed_is_freed_at_once() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        context_hashes(np.arange(REACH + 99).astype(np.uint8), (24, 12, 6, 4))
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_what_is_removed_leaves_nothing_behind() -> None:
