@@ -4,15 +4,28 @@ Axes: b batch, r rows of a batch, h heads, n places, s places in a cache, c widt
 width.
 """
 
+from dataclasses import dataclass
+
 import torch
 from einops import rearrange
 from torch import Tensor
 
 from codebyte.views import Viewed
 
+_LEAST = 16  # places that there is room for
+_SPARE = 4  # room is made for one place more in so many: what is copied as it grows is little
+
+
+@dataclass(slots=True)
+class _Storage:
+    """What a cache and its snapshots share, so that when it grows nobody keeps the smaller one."""
+
+    keys: Tensor | None = None  # (b, h, s, c)
+    values: Tensor | None = None
+
 
 class KVCache(Viewed):
-    """Keys and values of the places seen so far; grows by doubling.
+    """Keys and values of the places seen so far; grows as they come.
 
     With `keep`, only the first `sinks` places and some of the last, at least `keep`, stay: now and
     then these move into new storage, so that memory is bounded and what is held stays in one piece.
@@ -21,11 +34,20 @@ class KVCache(Viewed):
     """
 
     def __init__(self, batch: int, keep: int | None = None, sinks: int = 0) -> None:
-        self.keys: Tensor | None = None  # (b, h, s, c)
-        self.values: Tensor | None = None
+        self._storage = _Storage()
         self.length = torch.zeros(batch, dtype=torch.int64)  # places seen
         self.dropped = torch.zeros(batch, dtype=torch.int64)  # of these, after the sinks
         self._keep, self._sinks = keep, sinks
+
+    @property
+    def keys(self) -> Tensor | None:
+        """Those of all rows, (b, h, s, c), and zeros where nothing was written."""
+        return self._storage.keys
+
+    @property
+    def values(self) -> Tensor | None:
+        """The same of the values."""
+        return self._storage.values
 
     def append(self, keys: Tensor, values: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Adds n places to the given rows; gives all that these rows hold, (r, h, s, c)."""
@@ -55,8 +77,9 @@ class KVCache(Viewed):
         """
         self._let_go(n, rows)
         longest = int((self.length - self.dropped)[rows].max()) + n
-        self.keys = _grown(self.keys, like, self.length.shape[0], longest)
-        self.values = _grown(self.values, like, self.length.shape[0], longest)
+        held, batch = self._storage, self.length.shape[0]
+        held.keys = _grown(held.keys, like, batch, longest)
+        held.values = _grown(held.values, like, batch, longest)
 
     def places(self, rows: Tensor, count: int) -> Tensor:
         """The places that the first `count` entries of these rows are, (r, count)."""
@@ -80,23 +103,34 @@ class KVCache(Viewed):
         index = index.clamp(max=self.keys.shape[2] - 1).to(self.keys.device)
         every = torch.arange(len(more), device=index.device)[:, None]
         size = max(64, 2 * kept, index.shape[1] + n)
-        for name, store in (("keys", self.keys), ("values", self.values)):
+        moved = []
+        for store in (self.keys, self.values):
             fresh = store.new_zeros(store.shape[0], store.shape[1], size, store.shape[3])
             fresh[:, :, : index.shape[1]] = rearrange(store[every, :, index], "b s h c -> b h s c")
-            setattr(self, name, fresh)
+            moved.append(fresh)
+        self._storage = _Storage(*moved)  # snapshots hold the places that were let go of
 
     def snapshot(self) -> "KVCache":
         """Gives a copy at this length that shares the storage."""
         copy = KVCache(0, self._keep, self._sinks)
-        copy.keys, copy.values = self.keys, self.values
+        copy._storage = self._storage
         copy.length, copy.dropped = self.length.clone(), self.dropped.clone()
         return copy
+
+    def part(self) -> None:
+        """Copies the places held into storage of its own, shared with no snapshot."""
+        if self.keys is not None and self.values is not None:
+            used = int((self.length - self.dropped).max())
+            self._storage = _Storage(
+                self.keys[:, :, :used].clone(), self.values[:, :, :used].clone()
+            )
 
 
 def _grown(store: Tensor | None, like: Tensor, batch: int, length: int) -> Tensor:
     if store is not None and store.shape[2] >= length:
         return store
-    new = like.new_zeros(batch, like.shape[1], max(64, 2 * length), like.shape[3])
+    room = max(_LEAST, length + length // _SPARE)
+    new = like.new_zeros(batch, like.shape[1], room, like.shape[3])
     if store is not None:
         new[:, :, : store.shape[2]] = store
     return new

@@ -48,7 +48,7 @@ class PaperState:
         caches = [[cache.snapshot() for cache in level] for level in self.caches]
         for level in caches[:-1]:  # written over at every patch, so not to be shared
             for cache in level:
-                _own_storage(cache)
+                cache.part()
         return PaperState(
             length=self.length.clone(),
             recent=self.recent.clone(),
@@ -56,13 +56,6 @@ class PaperState:
             caches=caches,
             logits=self.logits.clone(),
         )
-
-
-def _own_storage(cache: KVCache) -> None:
-    if cache.keys is not None and cache.values is not None:
-        used = int(cache.length.max())
-        cache.keys = cache.keys[:, :, :used].clone()
-        cache.values = cache.values[:, :, :used].clone()
 
 
 def _empty(caches: list[KVCache], rows: Tensor) -> None:

@@ -158,6 +158,20 @@ def test_a_cache_gone_back_is_written_over() -> None:
     assert (int(cache.length[0]), int(back.length[0])) == (12, 12)
 
 
+def test_marks_of_a_growing_cache_hold_its_places_once() -> None:
+    attention = Attention(FULL)
+    x, cache, marks = _random(1, 300, 32), KVCache(1), []
+    with torch.no_grad():
+        for start in range(0, 300, 10):
+            attention.step(x[:, start : start + 10], cache, torch.tensor([0]))
+            marks.append(cache.snapshot())
+        assert {id(mark.keys) for mark in marks} == {id(cache.keys)}
+        assert cache.keys is not None
+        assert cache.keys.shape[2] <= 1.25 * 300
+        out = attention.step(x[:, 110:120], marks[10], torch.tensor([0]))
+        torch.testing.assert_close(out, attention(x)[:, 110:120], rtol=0, atol=1e-5)
+
+
 def test_a_convolution_is_the_sum_it_says() -> None:
     conv = CausalConv(2, dilation=4)
     with torch.no_grad():
