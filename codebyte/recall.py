@@ -56,7 +56,7 @@ class Recall:
     def _clear(self, room: int) -> None:
         self._text = np.zeros(room, np.uint8)
         self._shown = np.zeros(room, bool)
-        self._older = np.zeros((len(MATCHED), room), np.int32)
+        self._older = np.zeros((room, len(MATCHED)), np.int32)
         self._heads = np.zeros((len(MATCHED), 1 << _HEAD_BITS), np.int32)
         self._counters = np.zeros(1 << _COUNTER_BITS, np.uint32)
         self._end = 0
@@ -111,7 +111,7 @@ class Recall:
         self._end, self._bytes = new, self._bytes + len(data)
         places = np.arange(end, new, dtype=np.int32)
         for heads, older, slots in zip(
-            self._heads, self._older, _head_slots(self._text[end - REACH : new]), strict=True
+            self._heads, self._older.T, _head_slots(self._text[end - REACH : new]), strict=True
         ):
             older[end:new] = heads[slots[:-1]]
             heads[slots[:-1]] = places  # of equal slots the last one stays
@@ -126,7 +126,7 @@ class Recall:
         start, end = self._files.pop(name)
         self._bytes -= end - start
         for heads, older, slots in zip(
-            self._heads, self._older, _head_slots(self._text[start - REACH : end]), strict=True
+            self._heads, self._older.T, _head_slots(self._text[start - REACH : end]), strict=True
         ):
             slots = np.unique(slots[:-1])
             places = heads[slots]
@@ -186,7 +186,7 @@ class Recall:
                 out = np.flatnonzero(~self._shown[found] & (found > 0))
                 if not len(out):
                     break
-                found[out] = self._older[i, found[out]]
+                found[out] = self._older[found[out], i]
             at = np.flatnonzero(self._shown[found])
             differs = (windows[found[at] - REACH] != own[at])[:, ::-1]
             same = np.where(differs.any(axis=1), differs.argmax(axis=1), REACH)
@@ -204,7 +204,7 @@ class Recall:
             for _ in range(_HOPS):
                 if self._shown[place] or not place:
                     break
-                place = int(self._older[i, place])
+                place = int(self._older[place, i])
             if not self._shown[place]:
                 continue
             there = self._text[place - REACH : place].tobytes()[::-1]
@@ -266,8 +266,8 @@ class Recall:
 
 def _longer(store: NDArray[Any], length: int) -> NDArray[Any]:
     """A longer store with zeros at the end, whose pages take no memory before they are used."""
-    longer = np.zeros((*store.shape[:-1], length), store.dtype)
-    longer[..., : store.shape[-1]] = store
+    longer = np.zeros((length, *store.shape[1:]), store.dtype)
+    longer[: len(store)] = store
     return longer
 
 
