@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 
@@ -40,3 +41,34 @@ def test_a_name_that_is_neither_a_folder_nor_a_repository_is_named(tmp_path: Pat
     missing = "nobody/nothing"
     with pytest.raises(CheckpointError, match="nobody/nothing is no folder here"):
         Megabyte.from_pretrained(missing, local_files_only=True, cache_dir=tmp_path)
+
+
+def test_what_is_pushed_is_what_is_saved(
+    tiny_model: Megabyte, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, object]] = []
+
+    class Hub:
+        def __init__(self, token: str | None) -> None:
+            asked.append(("token", token))
+
+        def create_repo(self, name: str, **options: object) -> huggingface_hub.RepoUrl:
+            asked.append((name, options))
+            return huggingface_hub.RepoUrl(f"https://huggingface.co/ada/{name}")
+
+        def upload_folder(self, *, repo_id: str, folder_path: str, **options: object) -> str:
+            files = sorted(path.name for path in Path(folder_path).iterdir())
+            asked.append((repo_id, files))
+            return "https://huggingface.co/ada/shapes/commit/1"
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
+    link = tiny_model.save_pretrained(
+        tmp_path / "shapes", push_to_hub=True, token="a", private=True
+    )
+    assert link == "https://huggingface.co/ada/shapes/commit/1"
+    assert asked == [
+        ("token", "a"),
+        ("shapes", {"private": True, "exist_ok": True}),
+        ("ada/shapes", ["README.md", "config.json", "model.safetensors"]),
+    ]
+    assert tiny_model.save_pretrained(tmp_path / "kept") is None
