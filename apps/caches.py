@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from codebyte.megabyte import Megabyte
+from codebyte.memory import give_back_now
 from codebyte.tasks.completion import Completer
 
-MOST_CACHES = 16  # about 3 KB of memory for each byte of a prompt: 12 MB when the context is full
+MOST_CACHES = 16  # about 2.3 KB of memory for each byte of a prompt: 5 MB for 2 KB of code
 MOST_OF_ONE = 2  # of them, of one client, once the others' are at stake
+_MUCH = 1024  # bytes whose reading leaves enough free to give it back: 2 MB after 2 KB
 _ENOUGH = 0.5  # share of the text before the caret that must be known already
 
 
@@ -57,6 +59,8 @@ class Caches:
             with self._lock:
                 cache.users -= 1
                 del self._caches[: max(0, len(self._caches) - self._most)]
+            if unread >= _MUCH:
+                give_back_now()
 
     def __len__(self) -> int:
         with self._lock:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from codebyte.apps.scheduler import Cancel, Turns
+from codebyte.memory import give_back_now
 from codebyte.mixing import Mixer
 from codebyte.tasks.neighbours import Neighbours, root_of
 
@@ -152,12 +153,16 @@ class _Known:
             with turns.turn(f"texts of {self.root}", Cancel()) as turn:
                 turn.wrote()  # nobody waits for a first byte of this
                 turn.pass_on()
+                told = 0
                 for change in self._texts.changes(near):
                     with self.free:  # before the turn: who has the mixer waits for turns
                         turn.take()
                         change.apply(self.mixer)
                         turn.pass_on()
+                    told += 1
             self.ready = True
+            if told:
+                give_back_now()
         finally:
             self._looked = time.monotonic()
             self._looking.release()
