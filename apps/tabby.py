@@ -20,7 +20,7 @@ from codebyte.tasks.completion import Completion
 def add_tabby(app: FastAPI, serving: Serving) -> None:
     """Adds the routes beside /v1/completions."""
 
-    @app.post("/v1/health", include_in_schema=False)
+    @app.post("/v1/health", tags=["tabby"])
     @app.get("/v1/health", tags=["tabby"])
     async def health() -> dict[str, Any]:
         """What the server is, for Tabby's clients."""

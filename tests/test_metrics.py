@@ -8,6 +8,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from served import serving
+from starlette.routing import Route
 from taught import ENDLESS, TEXT, taught_checkpoint
 
 from codebyte.apps.api import create_api
@@ -106,9 +107,15 @@ def test_the_docs_page_loads_nothing_from_elsewhere(client: httpx.Client) -> Non
     assert "http" not in re.sub(r'href="data:[^"]+"', "", page)
 
 
-def test_every_route_is_described_once(client: httpx.Client) -> None:
+PAGE = {"/v1/complete", "/v1/alternatives", "/docs", "/openapi.json", "/v1/{rest:path}"}
+
+
+def test_every_route_is_described_but_the_pages_own(client: httpx.Client, session: Session) -> None:
     document = client.get("/openapi.json").json()
-    assert sorted(document["paths"]) == [
+    described = {
+        (path, method.upper()) for path, found in document["paths"].items() for method in found
+    }
+    assert sorted({path for path, _ in described}) == [
         "/health",
         "/infill",
         "/metrics",
@@ -120,3 +127,17 @@ def test_every_route_is_described_once(client: httpx.Client) -> None:
         "/v1/models/{name}",
         "/v1beta/server_setting",
     ]
+    there = {
+        (route.path, method)
+        for route in create_api(session).routes
+        if isinstance(route, Route)
+        for method in (route.methods or set()) - {"HEAD"}
+        if route.path not in PAGE and not route.path.startswith("/cb-docs/")
+    }
+    assert there == described
+
+
+def test_operations_have_names_of_their_own(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+    names = [one["operationId"] for found in document["paths"].values() for one in found.values()]
+    assert len(set(names)) == len(names)
