@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Generator
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +47,13 @@ class Completer:
 
     def __init__(self, model: Megabyte, mixer: Mixer | None = None) -> None:
         self._context = model.config.context
-        self._decoder, self._plain = Decoder(model), Decoder(model)
+        self._model, self._decoder = model, Decoder(model)
         self._mixer = mixer
+
+    @cached_property
+    def _plain(self) -> Decoder:
+        """For prompts without the suffix, where several texts are compared."""
+        return Decoder(self._model)
 
     def complete(
         self,
