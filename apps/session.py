@@ -22,7 +22,7 @@ from codebyte.tasks.recalled import recalled
 GATHERED = 0.01  # seconds of writing that go out as one piece, once there is a first one
 Items = Generator[Piece | Completion, None, None]
 
-_WARM_UP = b"def add(a, b):\n    return "
+_WARM_UP = b"def add(a, b):\n    return a + b\n\n\n" * 32  # more than is fed at once
 
 
 class Session:
@@ -40,7 +40,7 @@ class Session:
 
     def warm_up(self) -> None:
         """Completes once, so that the first person to ask does not pay for what is set up late."""
-        Completer(self.model).complete(_WARM_UP, max_new_bytes=8)
+        Completer(self.model).complete(_WARM_UP, b"\n", path="add.py", max_new_bytes=8)
 
     def describe(self) -> str:
         """The model in a few words, for people."""
