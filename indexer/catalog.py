@@ -36,7 +36,7 @@ class Catalog:
         numbers = np.array([number for number, *_ in files], np.int64)
         self._files = [about for _, *about in files]  # path, language, repository
         self._file_ids = numbers
-        self._file_of = np.searchsorted(numbers, table[:, 1])  # (n,), places in _files
+        self.file_of: Ids = np.searchsorted(numbers, table[:, 1])  # (n,), numbers of files from 0
         self._symbols: list[str] | None = None
         self.rows: Ids = np.empty(0, np.int64)  # (r,)
         self._documents: Ids = np.empty(0, np.int64)  # those with a vector, sorted by row
@@ -83,7 +83,7 @@ class Catalog:
                 text="", words="", paths=query.paths, languages=query.languages, repos=query.repos
             )
             passes = [one.accepts(path, language, repo, "") for path, language, repo in self._files]
-            mask = np.array(passes, np.bool_)[self._file_of]
+            mask = np.array(passes, np.bool_)[self.file_of]
         if query.symbols:
             mask = _both(mask, self._named(query))
         if revision is not None:
@@ -93,7 +93,7 @@ class Catalog:
                 (revision, revision + "%"),
             )
             inside = np.isin(self._file_ids, [file for (file,) in found])
-            mask = _both(mask, inside[self._file_of])
+            mask = _both(mask, inside[self.file_of])
         if texts is not None:
             mask = _both(mask, np.isin(self._texts, np.array(texts, np.int64)))
         return mask

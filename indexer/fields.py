@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from codebyte.indexer.words import exact_name, split_words, terms_of
 
 FIELDS = ("symbol", "path", "signature", "body")
+PATH, BODY = FIELDS.index("path"), FIELDS.index("body")
 _MAX_NAME = 250  # characters of the short fields, so that their counts fit a byte
 _KNOWN_WORDS = 1 << 17
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from codebyte.errors import StaleIndexError
 from codebyte.indexer.arrays import REMEDY, load_arrays, save_arrays
-from codebyte.indexer.fields import FIELDS, Fields, Statistics, Vocabulary
+from codebyte.indexer.fields import BODY, FIELDS, Fields, Statistics, Vocabulary
 from codebyte.indexer.postings import MAX_COUNT, Segment, merge, unpack
 from codebyte.indexer.words import split_words, terms_of
 
@@ -142,6 +142,15 @@ class LexicalIndex:
             total[slots] += np.float32(weight * rarity) * (saturated @ weights)
             hit[slots] = True
         return self._ids[hit], total[hit]
+
+    def bodies(self) -> tuple[Ids, NDArray[np.int32]]:
+        """The ids of all slots, -1 of removed ones, and how many terms their bodies have, (s,)."""
+        alive = self._alive
+        return np.where(alive, self._ids, -1), np.where(alive, self._lengths[:, BODY], 0)
+
+    def postings(self, term: str) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+        """The slots that have a term, and how often each field does, (n, f)."""
+        return self._postings(self._vocabulary.terms.get(term, -1))
 
     def save(self, file: str | os.PathLike[str]) -> None:
         """Writes the index to a file; an earlier one stays until the new one is whole."""

@@ -51,6 +51,7 @@ def rank(
     rules: Rules | None = None,
     related: Found | None = None,
     statistics: Statistics | None = None,
+    whole: Found | None = None,
 ) -> list[Ranked]:
     """The best k candidates, best first.
 
@@ -65,6 +66,7 @@ def rank(
         rules: None for the usual ones.
         related: candidates by words that stand for those of the query; counts in mode "hybrid".
         statistics: how often the words of the query occur; None where all are equally telling.
+        whole: the candidates by the words of their whole files; counts but in mode "dense".
     """
     rules = Rules() if rules is None else rules
     lexical = None if mode == "dense" else lexical
@@ -81,7 +83,8 @@ def rank(
     # By vectors all code is a little alike: only the best then speak for their files.
     good = np.maximum(fused - np.quantile(fused, 1 - _GOOD), 0) if near.any() else fused
     about = metadata([int(number) for number in pool])
-    scores = apply_rules(query, fused, good, about, rules, statistics)
+    files = _to_one(_of_pool(None if mode == "dense" else whole, pool))
+    scores = apply_rules(query, fused, good, files, about, rules, statistics)
     said, meant = _to_one(said), np.maximum(_to_one(near), _to_one(words) - _to_one(said))
 
     def order(place: int) -> tuple[float, str, str, int, int]:

@@ -1,7 +1,7 @@
 """What is known about code beside words and vectors: rules that move candidates up and down.
 
-A definition of what was named comes above its uses, a file named like the question or with several
-good chunks is lifted, tests, examples and generated code come below the rest.
+A definition of what was named comes above its uses, a file named like the question, with several
+good chunks or with most of its words is lifted, tests, examples and generated code come below.
 """
 
 import re
@@ -74,6 +74,7 @@ class Rules:
     stem: float = 0.8  # share of the score added where the query says the file's name
     folder: float = 0.2  # the same for the folder's
     coherence: float = 0.4  # added to the best chunk of the file with most good chunks
+    whole: float = 0.8  # the same of the file whose words, taken together, say most of the query
     again: float = 0.6  # factor of each further chunk of a file
     tests: float = 0.3  # factors, by path
     examples: float = 0.5
@@ -89,7 +90,9 @@ class Rules:
     @classmethod
     def of_documents(cls) -> "Rules":
         """For pieces of code that each stand for themselves, whatever their path."""
-        separate = cls(mention=0.1, stem=0.0, folder=0.0, coherence=0.0, again=1.0, fold=False)
+        separate = cls(
+            mention=0.1, stem=0.0, folder=0.0, coherence=0.0, whole=0.0, again=1.0, fold=False
+        )
         return separate.without_paths()
 
 
@@ -97,6 +100,7 @@ def apply_rules(
     query: Query,
     fused: Scores,
     good: Scores,
+    whole: Scores,
     about: Sequence[Metadata],
     rules: Rules,
     statistics: Statistics | None,
@@ -107,6 +111,7 @@ def apply_rules(
         query: what was asked.
         fused: the scores before them.
         good: how much each candidate speaks for its file.
+        whole: how much the file of each says of the query, 1 at most.
         about: the candidates.
         rules: the rules.
         statistics: how often the words of the query occur; None where all are equally telling.
@@ -124,6 +129,7 @@ def apply_rules(
     for file, places in files.items():
         order = sorted(places, key=lambda i: -scores[i])
         scores[order[0]] += rules.coherence * sums[file] / highest
+        scores[order[0]] += rules.whole * float(whole[order[0]])
         for depth, i in enumerate(order):
             scores[i] *= rules.again**depth
     for i, it in enumerate(about):

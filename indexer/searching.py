@@ -68,6 +68,7 @@ class Candidates:
     lexical: Found
     related: Found | None
     dense: Found | None
+    whole: Found | None  # all documents by the words of their files
 
 
 def find(
@@ -103,7 +104,18 @@ def find(
         return _entries(store, snapshot, documents)
 
     counted = snapshot.lexical.statistics(packaged_associations().said(query))
-    ranked = rank(query, found.lexical, found.dense, about, k, mode, rules, found.related, counted)
+    ranked = rank(
+        query,
+        found.lexical,
+        found.dense,
+        about,
+        k,
+        mode,
+        rules,
+        found.related,
+        counted,
+        found.whole,
+    )
     return hits_of(store, ranked)
 
 
@@ -133,7 +145,8 @@ def candidates(
         mask = others if mask is None else mask & others
     table = packaged_associations()
     said, meant = (None, None) if statistics is None else statistics
-    lexical = catalog.keep(*snapshot.lexical.scores(table.said(query), said), mask)
+    terms = table.said(query)
+    lexical = catalog.keep(*snapshot.lexical.scores(terms, said), mask)
     related = None
     if mode == "hybrid":
         related = catalog.keep(*snapshot.lexical.scores(table.meant(query), meant), mask)
@@ -142,7 +155,11 @@ def candidates(
         dense = _dense(snapshot, vector, lexical, mask)
     if mask is not None and (texts is not None or not query.words.strip()):
         lexical = _all_that_passes(catalog, mask, lexical)
-    return Candidates(lexical, related, dense)
+    whole = None
+    if mode != "dense" and query.kind == "sentence":
+        counted = snapshot.lexical.statistics(terms) if said is None else said
+        whole = snapshot.files().scores(terms, counted)
+    return Candidates(lexical, related, dense, whole)
 
 
 def hits_of(store: Store, ranked: Sequence[Ranked]) -> list[Hit]:

@@ -62,6 +62,7 @@ class Shard:
                 _only(found.lexical, ids) or _NONE,
                 _only(found.related, ids),
                 _only(found.dense, ids),
+                _only(found.whole, ids),
             )
             return kept, self._index.store.entries(ids)
 
@@ -187,6 +188,7 @@ class ShardedIndex:
             None,
             merged("related"),
             statistics,
+            merged("whole"),
         )
 
     def _ask_all(self, shards: Any, method: str, *arguments: Any) -> dict[int, Any]:

@@ -8,6 +8,7 @@ from codebyte.indexer.catalog import Catalog
 from codebyte.indexer.lexical import LexicalIndex
 from codebyte.indexer.store import Entry, Store
 from codebyte.indexer.vectors import MakeNearest, Nearest, VectorFile, VectorSearch
+from codebyte.indexer.whole_files import WholeFiles
 
 OpenVectors = Callable[[str, int], VectorFile]
 
@@ -23,6 +24,13 @@ class Snapshot:
     vectors: VectorFile | None = None
     nearest: Nearest | None = None
     entries: dict[int, Entry] = field(default_factory=dict)  # those looked at so far
+    _files: WholeFiles | None = None
+
+    def files(self) -> WholeFiles:
+        """Its whole files, gathered when they are first asked for."""
+        if self._files is None:
+            self._files = WholeFiles(self.lexical, self.catalog)
+        return self._files
 
 
 def read_snapshot(

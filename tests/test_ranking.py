@@ -11,7 +11,14 @@ from codebyte.indexer.query import parse_query
 from codebyte.indexer.ranking import NEARNESS, Found, Ranked, Rules, rank
 
 PLAIN = Rules(
-    definition=0.0, mention=0.0, stem=0.0, folder=0.0, coherence=0.0, again=1.0, fold=False
+    definition=0.0,
+    mention=0.0,
+    stem=0.0,
+    folder=0.0,
+    coherence=0.0,
+    whole=0.0,
+    again=1.0,
+    fold=False,
 ).without_paths()
 
 
@@ -145,6 +152,22 @@ def test_several_good_chunks_lift_the_best_of_their_file() -> None:
     query, lexical = parse_query("some words"), found(5, 4.5, 4, 4, 4)
     assert order(rank(query, lexical, None, pieces, rules=PLAIN))[0] == 0
     assert order(rank(query, lexical, None, pieces, rules=replace(PLAIN, coherence=0.4)))[0] == 1
+
+
+def test_what_a_whole_file_says_lifts_its_best_chunk_where_words_count() -> None:
+    pieces = about(Piece(path="a.py"), *[Piece(path="b.py", start_line=i) for i in range(2)])
+    query, scores = parse_query("some words"), found(5, 4, 3)
+    whole = (np.arange(3), np.array([1, 2, 2], np.float32))
+    rules = replace(PLAIN, whole=0.8)
+    results = rank(query, scores, None, pieces, rules=rules, whole=whole)
+    assert {it.id: it.score for it in results} == pytest.approx({1: 1.6, 0: 1.4, 2: 0.6})
+    assert order(rank(query, None, scores, pieces, mode="dense", rules=rules, whole=whole)) == [
+        0,
+        1,
+        2,
+    ]
+    apart = rank(query, scores, None, pieces, rules=Rules.of_documents(), whole=whole)
+    assert order(apart) == [0, 1, 2]
 
 
 def test_further_chunks_of_a_file_make_room_for_other_files() -> None:
