@@ -37,6 +37,7 @@ FIRST_BAR = 1000.0  # ms, p95 of 16 clients together
 ALONE_BAR = 80.0  # ms, median of one
 ALONE_P95_BAR = 200.0
 LINE_BAR = 400.0
+MEMORY_BAR = 500.0  # MB, resident while one client types
 FLAT_BAR = 0.05
 CANCEL_BAR = 50.0
 
@@ -85,7 +86,10 @@ def main() -> None:
     report.table(["ms", "median", "p95", "slowest", "count"], rows)
     drift = drift_of(together.memory)
     print(f"answers: {dict(together.statuses)}, cancelled by the next key: {together.cancelled}")
-    print(f"resident memory: at most {peak:.0f} MB, drift {drift:+.1%}")
+    print(
+        f"resident memory: at most {peak:.0f} MB with all clients, drift {drift:+.1%}; "
+        f"{max(alone.memory):.0f} MB with one"
+    )
     errors = sum(n for status, n in together.statuses.items() if status not in ("200", "429"))
     report.finish(
         {
@@ -100,6 +104,9 @@ def main() -> None:
             "the same, p95": Check(percentile(alone.first, 95), ALONE_P95_BAR, at_most=True),
             "ms to the whole line, one client, p95": Check(
                 percentile(alone.line, 95), LINE_BAR, at_most=True
+            ),
+            "MB resident while one client types": Check(
+                max(alone.memory), MEMORY_BAR, at_most=True
             ),
             "ms from a closed connection to the end of the decode": Check(
                 percentile(cancels, 50), CANCEL_BAR, at_most=True
