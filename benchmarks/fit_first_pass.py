@@ -3,7 +3,7 @@
 Files come from one half of the training repositories, with bugs put in; `fit_scan.py` takes the
 other half, so that what is learned on top is learned from files that this did not see. Every second
 file is read with its repository's tokens known, the others alone. Lines that get fixed are learned
-from single-line fixes in histories (data/fixes_train.json).
+from single-line fixes in the histories of the same repositories (data/fixes_mined.json).
 """
 
 import argparse
@@ -13,7 +13,7 @@ import random
 from itertools import groupby
 from pathlib import Path
 
-from scan_cases import Repository, crop, fixed, fixes, injected, with_bugs
+from scan_cases import Repository, crop, fixed, injected, mined_fixes, with_bugs
 
 from codebyte.corpus import Corpus
 from codebyte.tasks.first_fit import Skimmed, fit_first_pass, skimmed
@@ -38,7 +38,7 @@ def read(corpus: Corpus, repos: Path, count: int, seed: int) -> list[Skimmed]:
             with repository.instead(clean, known.source) as usage:
                 found.append(skimmed(known, usage if i % 2 else None))
         print(f"{name}: {len(found)} files", flush=True)
-    for fix in fixes("train", repos):
+    for fix in mined_fixes(repos, first_pass=True):
         cut = crop(fix.old, fix.line, rng)
         if cut is not None:
             found.append(skimmed(fixed(fix, *cut), None))

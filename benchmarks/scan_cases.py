@@ -1,7 +1,8 @@
 """Files whose wrong lines are known: bugs put in, and lines that later commits fixed.
 
-Lists of fixes are in data/: repository, commit, path and line, each read by eye. The texts come
-from bare clones (`--repos`, one folder for each repository, named owner+name) and a corpus.
+Lists of fixes are in data/: repository, commit, path and line, each read by eye but for those that
+`mine_fixes.py` found, which are only learned from. The texts come from bare clones (`--repos`, one
+folder for each repository, named owner+name) and a corpus.
 """
 
 import json
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import git
 import numpy as np
@@ -24,6 +26,7 @@ from codebyte.tasks.known import Known, Wrong
 from codebyte.tasks.usage import Usage
 
 DATA = Path(__file__).parent / "data"
+MINED = DATA / "fixes_mined.json"
 SMALLEST, LARGEST = 900, 14_000  # bytes of a file that bugs are put into
 CROPPED = 5000  # bytes kept around a fixed line for fitting; whole files are measured on
 APART = 4  # lines between two bugs of a file
@@ -49,8 +52,23 @@ class Fix:
 
 
 def fixes(split: str, repos: Path) -> list[Fix]:
-    """The listed fixes of "train" or "valid" whose clones are there."""
-    listed = json.loads((DATA / f"fixes_{split}.json").read_text(encoding="utf-8"))["fixes"]
+    """The fixes of "train" or "valid" that were read by eye and whose clones are there."""
+    return _with_texts(_listed(DATA / f"fixes_{split}.json"), repos)
+
+
+def mined_fixes(repos: Path, *, first_pass: bool) -> list[Fix]:
+    """The fixes that nobody read, of one half of the training repositories."""
+    listed = [one for one in _listed(MINED) if for_first_pass(one["repo"]) == first_pass]
+    return _with_texts(listed, repos)
+
+
+def _listed(path: Path) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["fixes"]
+    return listed
+
+
+def _with_texts(listed: list[dict[str, Any]], repos: Path) -> list[Fix]:
+    """Fixes with the files before and after; those whose clones are not there are left out."""
     opened: dict[str, git.Repo | None] = {}
     found = []
     for entry in listed:
@@ -140,9 +158,9 @@ def known_files(
     """
     rng = random.Random(seed)
     found: list[tuple[Known, bytes | None]] = []
-    listed = fixes("train", repos)
+    listed = mined_fixes(repos, first_pass=False)
     rng.shuffle(listed)
-    for fix in listed[: count // 2]:
+    for fix in [*fixes("train", repos), *listed][: count // 2]:
         cut = crop(fix.old, fix.line, rng)
         if cut is not None:
             found.append((with_bugs(fixed(fix, *cut), rng), None))

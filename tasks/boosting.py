@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from codebyte.tasks.trees import Forest, Linear, drawn_in
 
-REGULARISED = 0.01  # strength that weights of the straight sum are allowed
+REGULARISED = 3e-4  # strength that weights of the straight sum are allowed
 
 Table = NDArray[np.float32]
 
@@ -21,6 +21,7 @@ def boosted(
     leaves: int,
     negatives: int | None = None,
     counted: Sequence[NDArray[np.bool_]] | None = None,
+    without: Sequence[int] = (),
 ) -> tuple[Forest, list[NDArray[np.float32]]]:
     """Fits one forest to all files, and gives what those fitted without each file say of it.
 
@@ -32,11 +33,12 @@ def boosted(
         leaves: of each tree.
         negatives: most rows that are not to be found, drawn at random; None for all.
         counted: of each file, (rows,), rows to learn from; None for all.
+        without: columns that nothing is learned from.
     """
 
     def fitted(files: NDArray[np.int64]) -> Forest:
         kept = [np.ones(len(right[i]), bool) if counted is None else counted[i] for i in files]
-        x = np.concatenate([tables[i][k] for i, k in zip(files, kept, strict=True)])
+        x = _blanked([tables[i][k] for i, k in zip(files, kept, strict=True)], without)
         y = np.concatenate([right[i][k] for i, k in zip(files, kept, strict=True)])
         shift = 0.0
         plain = np.flatnonzero(~y)
@@ -60,12 +62,13 @@ def straight(
     right: Sequence[NDArray[np.bool_]],
     folds: NDArray[np.int64],
     counted: Sequence[NDArray[np.bool_]],
+    without: Sequence[int] = (),
 ) -> tuple[Linear, list[NDArray[np.float32]]]:
     """As `boosted`, for logistic regression."""
     from sklearn.linear_model import LogisticRegression
 
     def fitted(files: NDArray[np.int64]) -> Linear:
-        x = drawn_in(np.concatenate([tables[i][counted[i]] for i in files]))
+        x = drawn_in(_blanked([tables[i][counted[i]] for i in files], without))
         y = np.concatenate([right[i][counted[i]] for i in files])
         mean, spread = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-3)
         found = LogisticRegression(C=REGULARISED, max_iter=500).fit((x - mean) / spread, y)
@@ -79,6 +82,13 @@ def straight(
         for i in every[folds == fold]:
             odds[i] = linear.log_odds(tables[i])
     return fitted(every), odds
+
+
+def _blanked(tables: Sequence[Table], columns: Sequence[int]) -> Table:
+    """All rows, with some columns the same everywhere: nothing can be told by them."""
+    joined = np.concatenate(tables)
+    joined[:, list(columns)] = 0.0
+    return joined
 
 
 def _forest(x: Table, y: NDArray[np.bool_], iterations: int, leaves: int, shift: float) -> Forest:

@@ -7,18 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from codebyte.tasks.boosting import boosted
+from codebyte.tasks.boosting import boosted, straight
 from codebyte.tasks.candidates import line_starts, name_of
 from codebyte.tasks.edit import Edit
 from codebyte.tasks.first_pass import (
     FIRST_EDIT,
+    FIRST_LINE,
     FirstPass,
-    both,
     first_edit_features,
     first_line_features,
+    together,
 )
 from codebyte.tasks.fitting import chance_of, folds_of, rates_of
+from codebyte.tasks.fixed_words import FixedWords
 from codebyte.tasks.known import Known, marked, mends
+from codebyte.tasks.line_features import PLACE, words_of
 from codebyte.tasks.mutations import edits
 from codebyte.tasks.skim import Skim
 from codebyte.tasks.syntax import LineKind, parse, tree_kinds
@@ -88,10 +91,20 @@ def fit_first_pass(read: Sequence[Skimmed]) -> FirstPass:
         counted=[np.full(len(one.edits), p) for one, p in zip(read, put_in, strict=True)],
     )
     rates = rates_of([(one.known, one.kinds) for one in read])
-    tables = [
-        first_line_features(one.skim, one.kinds, one.starts, one.rows, o, rates)
-        for one, o in zip(read, odds, strict=True)
-    ]
+    words = FixedWords()
+    for one, p in zip(read, put_in, strict=True):
+        if not p:
+            words.add(_fixed_lines(one))
+    tables = []
+    for one, o, p in zip(read, odds, put_in, strict=True):
+        if not p:  # as of a file that nothing was learned from
+            words.add(_fixed_lines(one), -1)
+        told = words.rates(words_of(one.known.source))
+        tables.append(
+            first_line_features(one.skim, one.kinds, one.starts, one.rows, o, rates, told)
+        )
+        if not p:
+            words.add(_fixed_lines(one))
     mends_of = [one.wrong & ~one.slips for one in read]
     slip, by_slip = boosted(
         tables,
@@ -101,17 +114,30 @@ def fit_first_pass(read: Sequence[Skimmed]) -> FirstPass:
         leaves=8,
         counted=[one.code & p for one, p in zip(read, put_in, strict=True)],
     )
-    fixed, by_fix = boosted(
+    fixed, by_fix = straight(
         tables,
         mends_of,
         folds,
-        iterations=60,
-        leaves=5,
-        counted=[one.code & (not p) for one, p in zip(read, put_in, strict=True)],
+        [one.code & (not p) for one, p in zip(read, put_in, strict=True)],
+        without=[FIRST_LINE.index(name) for name in PLACE],
     )
-    together = [both(*pair) for pair in zip(by_slip, by_fix, strict=True)]
-    chance = chance_of(together, [one.wrong for one in read], [one.code for one in read])
-    return FirstPass(rates=rates, changes=changes, edit=edit, slip=slip, fixed=fixed, chance=chance)
+    odds_of_lines = [together(*pair) for pair in zip(by_slip, by_fix, strict=True)]
+    chance = chance_of(odds_of_lines, [one.wrong for one in read], [one.code for one in read])
+    return FirstPass(
+        rates=rates,
+        words=words.rates(),
+        changes=changes,
+        edit=edit,
+        slip=slip,
+        fixed=fixed,
+        chance=chance,
+    )
+
+
+def _fixed_lines(one: Skimmed) -> list[tuple[bytes, bool]]:
+    """The lines of code of a file, each with whether it was fixed."""
+    lines = one.known.source.split(b"\n")[: len(one.code)]
+    return [(line, bool(w)) for line, w, c in zip(lines, one.wrong, one.code, strict=True) if c]
 
 
 def _changes(read: Sequence[Skimmed]) -> dict[str, float]:

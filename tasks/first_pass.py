@@ -6,7 +6,6 @@ It says which parts of a file the model is asked about, and what is known of all
 fitted once (`benchmarks/fit_first_pass.py`), for all models.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,21 +21,24 @@ from codebyte.errors import CheckpointError
 from codebyte.tasks.calibration import within
 from codebyte.tasks.candidates import line_starts, name_of
 from codebyte.tasks.edit import Edit
+from codebyte.tasks.fitted_file import read_fitted
+from codebyte.tasks.fixed_words import WORDS, word_features
 from codebyte.tasks.line_features import PLACE, SHAPE, shape_features
 from codebyte.tasks.mutations import edits
 from codebyte.tasks.skim import COST, EDIT, Skim
 from codebyte.tasks.syntax import LineKind, parse, text_kinds, tree_kinds
-from codebyte.tasks.trees import Forest, Steps
+from codebyte.tasks.trees import Forest, Linear, Steps
 from codebyte.tasks.usage import Usage
 from codebyte.tasks.uses import USES, uses
 
-FORMAT = 1
+FORMAT = 2
 PACKAGED = Path(codebyte.__file__).parent / "weights" / "first_pass.json"
 NO_EDIT = -12.0  # log odds on lines that have no edit
+SLOPE = 3.0  # by what ranked best in held-out repositories
 
 FIRST_EDIT = (*EDIT, "rate of the change", "length taken out", "length put in", *USES)
 _ODDS = ("best edit", "second edit", "edits", "behind the best of the file", "rank of best edit")
-FIRST_LINE = (*SHAPE, *PLACE, *COST, *(f"{name} within file" for name in COST), *_ODDS)
+FIRST_LINE = (*SHAPE, *PLACE, *WORDS, *COST, *(f"{name} within file" for name in COST), *_ODDS)
 
 Table = NDArray[np.float32]
 
@@ -53,6 +55,7 @@ class Look:
     table: Table  # (edits, len(FIRST_EDIT))
     odds: Table  # (edits,), log odds of being the repair of a bug
     slips: Table  # (lines,), log odds that something went wrong there
+    fixes: Table  # (lines,), log odds that a commit will fix it
     shape: Table  # (lines, len(SHAPE) + len(PLACE))
     lines: Table  # (lines,), probabilities
     bits: Table  # (bytes,), what the tokens cost
@@ -74,10 +77,11 @@ class FirstPass:
     """The fitted tables."""
 
     rates: dict[str, float]  # by statement, how many times as often its lines were fixed
+    words: dict[str, float]  # by word, the log of that
     changes: dict[str, float]  # by kind and detail, log odds that such an edit was a repair
     edit: Forest
     slip: Forest
-    fixed: Forest
+    fixed: Linear
     chance: Steps
 
     def look(self, source: bytes, path: str, usage: Usage | None = None) -> Look:
@@ -95,9 +99,9 @@ class FirstPass:
         kinds = tree_kinds(tree, len(starts)) if tree is not None else text_kinds(source)
         table = first_edit_features(skim, tree, every, starts, self.changes)
         odds = self.edit.log_odds(table)
-        lines = first_line_features(skim, kinds, starts, rows, odds, self.rates)
-        slips = self.slip.log_odds(lines)
-        chances = self.chance(both(slips, self.fixed.log_odds(lines)))
+        lines = first_line_features(skim, kinds, starts, rows, odds, self.rates, self.words)
+        slips, fixes = self.slip.log_odds(lines), self.fixed.log_odds(lines)
+        chances = self.chance(together(slips, fixes))
         code = np.array([kind is not None for kind in kinds], bool)
         return Look(
             tree=tree,
@@ -108,6 +112,7 @@ class FirstPass:
             table=table,
             odds=odds,
             slips=slips,
+            fixes=fixes,
             shape=lines[:, : len(SHAPE) + len(PLACE)],
             lines=np.where(code, chances, 0.0).astype(np.float32),
             bits=skim.bits(),
@@ -119,6 +124,7 @@ class FirstPass:
             "format": FORMAT,
             "features": {"edit": FIRST_EDIT, "line": FIRST_LINE},
             "rates": {kind: round(rate, 4) for kind, rate in self.rates.items()},
+            "words": {word: round(rate, 3) for word, rate in self.words.items()},
             "changes": {name: round(odds, 4) for name, odds in self.changes.items()},
             "edit": self.edit.as_dict(),
             "slip": self.slip.as_dict(),
@@ -138,17 +144,22 @@ class FirstPass:
             raise CheckpointError("first_pass.json is of another version of codebyte: fit it anew")
         return cls(
             rates=dict(data["rates"]),
+            words=dict(data["words"]),
             changes=dict(data["changes"]),
             edit=Forest.from_dict(data["edit"]),
             slip=Forest.from_dict(data["slip"]),
-            fixed=Forest.from_dict(data["fixed"]),
+            fixed=Linear.from_dict(data["fixed"]),
             chance=Steps.from_dict(data["chance"]),
         )
 
 
-def both(slips: Table, fixed: Table) -> Table:
-    """Log odds that a line is wrong for either reason."""
-    return np.logaddexp(slips, fixed)
+def together(slips: Table, fixes: Table) -> Table:
+    """Log odds that a line is wrong for either reason.
+
+    A slip is believed only where its odds are high: most lines are told apart by the other part.
+    """
+    odds: Table = np.logaddexp(SLOPE * slips, fixes)
+    return odds
 
 
 def first_edit_features(
@@ -176,7 +187,8 @@ def first_line_features(
     starts: NDArray[np.int64],
     rows: NDArray[np.int64],
     odds: Table,
-    rates: dict[str, float],
+    rates: Mapping[str, float],
+    words: Mapping[str, float],
 ) -> Table:
     """(number of lines, len(FIRST_LINE))."""
     code = np.array([kind is not None for kind in kinds], bool)
@@ -190,6 +202,7 @@ def first_line_features(
     return np.column_stack(
         [
             shape_features(skim.source, kinds, rates),
+            word_features(skim.source.split(b"\n")[: len(kinds)], words),
             costs,
             within(costs, code),
             best,
@@ -212,8 +225,4 @@ def load_first_pass(path: Path | None = None) -> FirstPass:
 
 @lru_cache(maxsize=4)
 def _load(path: Path) -> FirstPass:
-    try:
-        return FirstPass.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        message = f"{path} holds no first pass ({error}): use benchmarks/fit_first_pass.py"
-        raise CheckpointError(message) from error
+    return read_fitted(path, FirstPass.from_dict, "first pass", "benchmarks/fit_first_pass.py")

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from codebyte.tasks.boosting import boosted, straight
 from codebyte.tasks.calibration import Usual, group_of, usual
 from codebyte.tasks.candidates import FULL, LIGHT, full_features, name_of
-from codebyte.tasks.judged import edit_odds
+from codebyte.tasks.first_pass import together
+from codebyte.tasks.judged import ALL, edit_odds
 from codebyte.tasks.known import Known, Signals
+from codebyte.tasks.line_features import PLACE
 from codebyte.tasks.surprise import SIGNALS, line_surprise
-from codebyte.tasks.suspicion import Judge, line_table, most_scored, together
+from codebyte.tasks.suspicion import Judge, fix_odds, line_table, most_scored
 from codebyte.tasks.syntax import LineKind
 from codebyte.tasks.trees import Steps
 
@@ -65,19 +67,22 @@ def fit_signals(read: Sequence[Signals], name: str) -> Judge:
         best = edit_odds(len(one.code), rows, sight, scored_rows, odds, gains)
         tables.append(line_table(one.known.source, one.look, one.answers, usual_lines, best))
     slips = [one.slips for one in read]
-    mends = [one.wrong & ~one.slips for one in read]
+    fixes = [one.wrong & ~one.slips for one in read]
     line, by_slip = boosted(
         tables,
         slips,
         folds,
         iterations=150,
         leaves=8,
-        counted=[one.code & ~m for one, m in zip(read, mends, strict=True)],
+        counted=[one.code & ~m for one, m in zip(read, fixes, strict=True)],
     )
     other = [one.code & ~s for one, s in zip(read, slips, strict=True)]
-    fixed, by_fix = boosted(tables, mends, folds, iterations=60, leaves=5, counted=other)
-    fixed_too, by_sum = straight(tables, mends, folds, other)
-    both = [together(*odds) for odds in zip(by_slip, by_fix, by_sum, strict=True)]
+    nowhere = [ALL.index(name) for name in PLACE]  # what is read around a fix is cut out of a file
+    fixed, by_fix = straight(tables, fixes, folds, other, nowhere)
+    both = [
+        together(slip, fix_odds(fix, one.look.fixes))
+        for slip, fix, one in zip(by_slip, by_fix, read, strict=True)
+    ]
     return Judge(
         model_id=name,
         usual_gains=usual_gains,
@@ -86,7 +91,6 @@ def fit_signals(read: Sequence[Signals], name: str) -> Judge:
         repair=repair,
         line=line,
         fixed=fixed,
-        fixed_too=fixed_too,
         chance=chance_of(both, [one.wrong for one in read], [one.code for one in read]),
     )
 

@@ -19,8 +19,8 @@ ODDS = (
     "behind the best of the file",
     "rank of best edit",
 )
-FIRST = "slip at the first look"
-ALL = (*LINE, *ODDS, FIRST)
+FIRST = ("slip at the first look", "fix at the first look")
+ALL = (*LINE, *ODDS, *FIRST)
 
 Table = NDArray[np.float32]
 

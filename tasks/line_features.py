@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,14 @@ LINE = (
 )
 
 
-def shape_features(source: bytes, kinds: list[LineKind | None], rates: dict[str, float]) -> Table:
+def words_of(line: bytes) -> set[bytes]:
+    """The different words, numbers and signs of a line."""
+    return set(_COUNTED["tokens"].findall(line))
+
+
+def shape_features(
+    source: bytes, kinds: list[LineKind | None], rates: Mapping[str, float]
+) -> Table:
     """What a line's text, kind and place tell, (number of lines, len(SHAPE) + len(PLACE))."""
     lines = source.split(b"\n")[: len(kinds)]
     table = np.zeros((len(lines), len(SHAPE) + len(PLACE)), np.float32)

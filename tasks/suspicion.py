@@ -6,7 +6,6 @@
 All that is fitted is one JSON file beside the model's weights (`codebyte.tasks.fitting` writes it).
 """
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,25 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import codebyte
 from codebyte.errors import CheckpointError
 from codebyte.megabyte import Megabyte
 from codebyte.tasks.calibration import Usual
 from codebyte.tasks.candidates import FULL, LIGHT, full_features
-from codebyte.tasks.first_pass import FirstPass, Look, load_first_pass
+from codebyte.tasks.first_pass import FirstPass, Look, load_first_pass, together
+from codebyte.tasks.fitted_file import read_fitted
 from codebyte.tasks.judged import ALL, Judged, Table, edit_odds
 from codebyte.tasks.line_features import surprise_features
 from codebyte.tasks.questions import Answers, Places, ask
 from codebyte.tasks.trees import Forest, Linear, Steps
 from codebyte.tasks.usage import Usage
 
-FORMAT = 2
+FORMAT = 3
 PACKAGED = Path(codebyte.__file__).parent / "weights" / "scan.json"
 FEWEST = 6  # edits scored in full in any block
 SHARE = 0.014  # and more for each of its bytes
-SLIP_SLOPE, SLIP_SHIFT, FIXED_SHIFT = 2.0, 2.0, 3.0  # of log odds, by what ranked best
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +43,7 @@ class Judge:
     screen: Forest  # light features of an edit -> log odds
     repair: Forest  # full features -> log odds
     line: Forest  # features of a line -> log odds that an edit of it went wrong
-    fixed: Forest  # the same -> log odds that a commit will fix it, by trees
-    fixed_too: Linear  # and by a straight sum
+    fixed: Linear  # the same -> log odds that a commit will fix it
     chance: Steps  # log odds of a line, both together -> probability
 
     def judge(
@@ -93,11 +90,7 @@ class Judge:
             ),
         )
         chances = self.chance(
-            together(
-                self.line.log_odds(table),
-                self.fixed.log_odds(table),
-                self.fixed_too.log_odds(table),
-            )
+            together(self.line.log_odds(table), fix_odds(self.fixed.log_odds(table), look.fixes))
         )
         code, best = look.code, np.argsort(-odds, kind="stable")
         lines = np.where(told.read & code, chances, look.lines)
@@ -132,7 +125,6 @@ class Judge:
             "repair": self.repair.as_dict(),
             "line": self.line.as_dict(),
             "fixed": self.fixed.as_dict(),
-            "fixed_too": self.fixed_too.as_dict(),
             "chance": self.chance.as_dict(),
         }
 
@@ -154,8 +146,7 @@ class Judge:
             screen=Forest.from_dict(data["screen"]),
             repair=Forest.from_dict(data["repair"]),
             line=Forest.from_dict(data["line"]),
-            fixed=Forest.from_dict(data["fixed"]),
-            fixed_too=Linear.from_dict(data["fixed_too"]),
+            fixed=Linear.from_dict(data["fixed"]),
             chance=Steps.from_dict(data["chance"]),
         )
 
@@ -171,18 +162,12 @@ def line_table(
     """All that is known of each line, (number of lines, len(ALL))."""
     kinds = [kind if read else None for kind, read in zip(look.kinds, told.read, strict=True)]
     surprise = surprise_features(source, kinds, told.bits, told.entropy, usual)
-    return np.column_stack([look.shape, surprise, odds, look.slips])
+    return np.column_stack([look.shape, surprise, odds, look.slips, look.fixes])
 
 
-def together(
-    line: NDArray[np.float32], fixed: NDArray[np.float32], fixed_too: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Log odds that a line is wrong for either reason, (n,).
-
-    A slip is believed only where its odds are high: most lines are told apart by the second part.
-    """
-    slip = SLIP_SLOPE * line + SLIP_SHIFT
-    return np.logaddexp(slip, (fixed + fixed_too) / 2 + FIXED_SHIFT)
+def fix_odds(fixed: Table, at_first: Table) -> Table:
+    """Log odds that a commit will fix a line; the first look has seen more of them."""
+    return (fixed + at_first) / 2
 
 
 def load_judge(path: Path | None = None) -> Judge:
@@ -196,11 +181,7 @@ def load_judge(path: Path | None = None) -> Judge:
 
 @lru_cache(maxsize=4)
 def _load(path: Path) -> Judge:
-    try:
-        return Judge.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        message = f"{path} holds no fitted scan ({error}): write one with benchmarks/fit_scan.py"
-        raise CheckpointError(message) from error
+    return read_fitted(path, Judge.from_dict, "fitted scan", "benchmarks/fit_scan.py")
 
 
 def _rounded(table: Usual) -> dict[str, list[float]]:

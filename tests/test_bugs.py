@@ -20,7 +20,7 @@ from codebyte.tasks.judged import edit_odds
 from codebyte.tasks.known import Known, Wrong, mends, signals
 from codebyte.tasks.reasons import finding_of
 from codebyte.tasks.surprise import SIGNALS, line_surprise
-from codebyte.tasks.suspicion import Judge, load_judge, together
+from codebyte.tasks.suspicion import Judge, load_judge
 from codebyte.tasks.trees import Forest, Linear, Steps
 
 MODEL = MODELS["quick"]
@@ -209,8 +209,6 @@ def test_steps_rise_and_the_sum_draws_large_values_in() -> None:
     assert steps(np.array([-9, 0.5, 2, 9])).tolist() == pytest.approx([0, 0.25, 0.625, 0.75])
     linear = Linear(1.0, np.zeros(1, np.float32), np.ones(1, np.float32))
     assert linear.log_odds(np.array([[np.e - 1], [1 - np.e]])).tolist() == pytest.approx([2, 0])
-    high = together(np.array([4.0]), np.array([-9.0]), np.array([-9.0]))
-    assert high[0] == pytest.approx(10.0, abs=1e-3)
 
 
 def test_tables_of_another_version_are_refused(tmp_path: Path) -> None:

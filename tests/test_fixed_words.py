@@ -1,0 +1,37 @@
+"""The words of lines that were fixed, and two reasons in one number."""
+
+import numpy as np
+import pytest
+
+from codebyte.tasks.first_pass import SLOPE, together
+from codebyte.tasks.fixed_words import SHRUNK, FixedWords, word_features
+
+
+def test_two_reasons_add_up_their_chances() -> None:
+    odds = together(np.array([0.5]), np.array([1.5]))
+    assert odds[0] == pytest.approx(np.log(np.exp(SLOPE * 0.5) + np.exp(1.5)))
+    assert together(np.array([-4.0]), np.array([-1.0]))[0] == pytest.approx(-1.0, abs=1e-4)
+
+
+def test_a_words_rate_is_how_much_likelier_its_lines_were_fixed() -> None:
+    words = FixedWords()
+    words.add([(b"if size > 0:", True)] * 10 + [(b"if size > 0:", False)] * 90)
+    words.add([(b"return size", False)] * 300)
+    rates = words.rates()
+    mean = 10 / 400
+    assert rates["if"] == pytest.approx(np.log((10 + SHRUNK) / (100 * mean + SHRUNK)))
+    assert rates["return"] == pytest.approx(np.log(SHRUNK / (300 * mean + SHRUNK)))
+    assert "size" not in rates  # 10 of 400: as likely as any
+    assert rates == words.rates({b"if", b"return", b":", b">", b"0", b"never seen"})
+    table = word_features([b"return if", b"", b"other"], rates)
+    assert table[0] == pytest.approx([rates["return"] + rates["if"], rates["if"], rates["return"]])
+    assert not table[1:].any()
+
+
+def test_what_is_taken_away_again_was_never_there() -> None:
+    words = FixedWords()
+    words.add([(b"x = 1", False)] * 100 + [(b"y = 2", True)] * 50)
+    before = words.rates()
+    words.add([(b"y = 3", True), (b"z", False)])
+    words.add([(b"y = 3", True), (b"z", False)], -1)
+    assert words.rates() == before
