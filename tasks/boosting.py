@@ -9,6 +9,8 @@ from codebyte.tasks.trees import Forest, Linear, drawn_in
 
 REGULARISED = 3e-4  # strength that weights of the straight sum are allowed
 
+NEVER = -12.0  # log odds where nothing was to be found
+
 Table = NDArray[np.float32]
 
 
@@ -71,6 +73,8 @@ def straight(
         x = drawn_in(_blanked([tables[i][counted[i]] for i in files], without))
         y = np.concatenate([right[i][counted[i]] for i in files])
         mean, spread = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-3)
+        if not y.any():
+            return Linear(NEVER, mean.astype(np.float32), np.zeros(x.shape[1], np.float32))
         found = LogisticRegression(C=REGULARISED, max_iter=500).fit((x - mean) / spread, y)
         weight = (found.coef_[0] / spread).astype(np.float32)
         return Linear(float(found.intercept_[0]), mean.astype(np.float32), weight)
