@@ -167,7 +167,7 @@ def line_table(
 
 def fix_odds(fixed: Table, at_first: Table) -> Table:
     """Log odds that a commit will fix a line; the first look has seen more of them."""
-    return (fixed + at_first) / 2
+    return (fixed + at_first) * np.float32(0.5)
 
 
 def load_judge(path: Path | None = None) -> Judge:
