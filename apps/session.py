@@ -4,19 +4,22 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Generator, Iterator
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from os import PathLike
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codebyte.apps.caches import Caches
 from codebyte.apps.mixers import Mixers
-from codebyte.apps.scheduler import MOST_CLIENTS, Queue, Turns
+from codebyte.apps.scheduler import MOST_CLIENTS, Queue, Turn, Turns
 from codebyte.checkpoint import load
 from codebyte.config import SamplingParams
+from codebyte.mixing import Mixer
 from codebyte.scoring import surprisal
-from codebyte.tasks.completion import Completer, Completion, Piece
+from codebyte.tasks.completion import Completer, Completion, How, Piece
 from codebyte.tasks.recalled import recalled
 
 GATHERED = 0.01  # seconds of writing that go out as one piece, once there is a first one
@@ -54,15 +57,11 @@ class Session:
         prefix: bytes,
         suffix: bytes = b"",
         *,
-        path: str | None = None,
-        max_new_bytes: int | None = None,
-        multiline: bool | None = None,
-        max_seconds: float | None = None,
-        sampling: SamplingParams | None = None,
         replaces: bool = True,
         repo: str | None = None,
         alone: bool = False,
         cancel: threading.Event,
+        **how: Unpack[How],
     ) -> Items:
         """Streams a completion for an editor, of the length and shape that the code wants.
 
@@ -70,34 +69,18 @@ class Session:
             client: any name; clients take turns.
             prefix: the text before the caret.
             suffix: the text after it.
-            path: the file's name, which the model reads too.
-            max_new_bytes: the longest completion.
-            multiline: whether it may have several lines; None to decide by the code.
-            max_seconds: ends it after this time, waiting included.
-            sampling: temperature, top-k, top-p, seed and stop strings; None for greedy.
             replaces: whether it ends what is still under way for the same client.
             repo: the name of the file's repository, if it is known.
             alone: whether to leave the repository's other files out (see mixers.py).
             cancel: set it to stop between two bytes.
+            **how: as for `Completer.stream`; the waiting is part of max_seconds.
 
         Returns:
             A generator of pieces, and last the Completion, unless cancelled.
         """
         if replaces:
             self._end_older(client, cancel)
-        return self._stream(
-            client,
-            prefix,
-            suffix,
-            cancel,
-            path=path,
-            max_new_bytes=max_new_bytes,
-            multiline=multiline,
-            max_seconds=max_seconds,
-            sampling=sampling,
-            repo=repo,
-            alone=alone,
-        )
+        return self._stream(client, prefix, suffix, cancel, repo, alone, how)
 
     def generate(
         self,
@@ -122,17 +105,8 @@ class Session:
         Returns:
             A generator of pieces, and last the Completion, unless cancelled.
         """
-        most = params.max_new_bytes
-        return self._stream(
-            client,
-            prefix,
-            suffix,
-            cancel,
-            max_new_bytes=most,
-            sampling=params,
-            raw=True,
-            alone=alone,
-        )
+        how: How = {"max_new_bytes": params.max_new_bytes, "sampling": params, "raw": True}
+        return self._stream(client, prefix, suffix, cancel, None, alone, how)
 
     def alternatives(
         self,
@@ -148,24 +122,11 @@ class Session:
         """Several rests of a line, the best one first; the arguments are those of `complete`."""
         self._end_older(client, cancel)
         path = self.mixers.named(path, repo)
-        with (
-            self.caches.taken(client, prefix, suffix, path, cancel) as cache,
-            self.mixers.lent(path, repo, alone=alone) as mixer,
-            self._turns.turn(client, cancel, cache.unread) as turn,
-        ):
-
-            def cancelled() -> bool:
-                turn.pause()  # asked between bytes
-                return cancel.is_set()
-
-            found = cache.completer.alternatives(
-                prefix, suffix, path=path, cancel=cancelled, mixer=mixer
+        with self._served(client, prefix, suffix, path, repo, alone, cancel) as served:
+            found = served.completer.alternatives(
+                prefix, suffix, path=path, cancel=served.cancelled, mixer=served.mixer
             )
-            if mixer is None:
-                return found
-            return [
-                replace(done, recalled=tuple(recalled(mixer, prefix, done.text))) for done in found
-            ]
+            return [served.with_recalled(prefix, done) for done in found]
 
     def score(self, data: bytes) -> NDArray[np.float32]:
         """Bits per byte, (len(data),). One text at a time; completions go on meanwhile."""
@@ -178,52 +139,45 @@ class Session:
         prefix: bytes,
         suffix: bytes,
         cancel: threading.Event,
-        *,
-        path: str | None = None,
-        max_new_bytes: int | None = None,
-        multiline: bool | None = None,
-        max_seconds: float | None = None,
-        sampling: SamplingParams | None = None,
-        raw: bool = False,
-        repo: str | None = None,
-        alone: bool = False,
+        repo: str | None,
+        alone: bool,
+        how: How,
     ) -> Items:
-        path = self.mixers.named(path, repo)
+        how["path"] = path = self.mixers.named(how.get("path"), repo)
+        with self._served(client, prefix, suffix, path, repo, alone, cancel) as served:
+            stream = served.completer.stream(
+                prefix, suffix, cancel=served.cancelled, mixer=served.mixer, **how
+            )
+            seconds = 0.0  # of the first byte nobody waits for another
+            while served.turn.held and not cancel.is_set():
+                items = _gathered(stream, seconds)
+                if not items or cancel.is_set():
+                    return
+                if isinstance(items[-1], Completion):
+                    items[-1] = served.with_recalled(prefix, items[-1])
+                served.turn.wrote()
+                served.turn.pass_on()
+                yield from items
+                seconds = GATHERED
+                served.turn.take()
+
+    @contextmanager
+    def _served(
+        self,
+        client: str,
+        prefix: bytes,
+        suffix: bytes,
+        path: str | None,
+        repo: str | None,
+        alone: bool,
+        cancel: threading.Event,
+    ) -> Iterator["_Served"]:
         with (
             self.caches.taken(client, prefix, suffix, path, cancel) as cache,
             self.mixers.lent(path, repo, alone=alone) as mixer,
             self._turns.turn(client, cancel, cache.unread) as turn,
         ):
-
-            def cancelled() -> bool:
-                turn.pause()  # asked between bytes
-                return cancel.is_set()
-
-            stream = cache.completer.stream(
-                prefix,
-                suffix,
-                path=path,
-                max_new_bytes=max_new_bytes,
-                multiline=multiline,
-                cancel=cancelled,
-                max_seconds=max_seconds,
-                sampling=sampling,
-                raw=raw,
-                mixer=mixer,
-            )
-            seconds = 0.0  # of the first byte nobody waits for another
-            while turn.held and not cancel.is_set():
-                items = _gathered(stream, seconds)
-                if not items or cancel.is_set():
-                    return
-                if mixer is not None and isinstance(items[-1], Completion):
-                    found = recalled(mixer, prefix, items[-1].text)
-                    items[-1] = replace(items[-1], recalled=tuple(found))
-                turn.wrote()
-                turn.pass_on()
-                yield from items
-                seconds = GATHERED
-                turn.take()
+            yield _Served(cache.completer, mixer, turn, cancel)
 
     def _end_older(self, client: str, cancel: threading.Event) -> None:
         with self._lock:
@@ -233,6 +187,27 @@ class Session:
                 self._newest.popitem(last=False)
         if older is not None:
             older.set()
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """What one request has while it is at the model."""
+
+    completer: Completer
+    mixer: Mixer | None
+    turn: Turn
+    cancel: threading.Event
+
+    def cancelled(self) -> bool:
+        """Asked between bytes; lets others go first, too."""
+        self.turn.pause()
+        return self.cancel.is_set()
+
+    def with_recalled(self, prefix: bytes, done: Completion) -> Completion:
+        """The completion with the lines of the repository that it repeats."""
+        if self.mixer is None:
+            return done
+        return replace(done, recalled=tuple(recalled(self.mixer, prefix, done.text)))
 
 
 def _gathered(stream: Iterator[Piece | Completion], seconds: float) -> list[Piece | Completion]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Generator
 from dataclasses import replace
 from functools import cached_property, partial
+from typing import TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +26,25 @@ from codebyte.tasks.best_of import LineSearch
 from codebyte.tasks.caret import caret_between, fit, opening
 from codebyte.tasks.draft import Completion, Piece, Steps, plain, shaped
 
-__all__ = ["Completer", "Completion", "Piece"]
+__all__ = ["Completer", "Completion", "How", "Piece"]
 
 LINE_BYTES = 128  # longest completion of one line, unless told otherwise
 BLOCK_BYTES = 384  # and of several
 _SENTINELS = 3  # ids of a fill-in-the-middle prompt that are not bytes
 _SPARE = 3  # texts written more than are wanted: some turn out the same
 _SEEN = 4096  # bytes of the prefix that tell whether it is UTF-8
+
+
+class How(TypedDict, total=False):
+    """How a text is completed: arguments of `Completer.stream`, which says what they mean."""
+
+    path: str | None
+    max_new_bytes: int | None
+    multiline: bool | None
+    max_seconds: float | None
+    sampling: SamplingParams | None
+    raw: bool
+    tries: int
 
 
 class Completer:
@@ -60,30 +73,12 @@ class Completer:
         prefix: bytes,
         suffix: bytes = b"",
         *,
-        path: str | None = None,
-        max_new_bytes: int | None = None,
-        multiline: bool | None = None,
         cancel: Cancel | None = None,
-        max_seconds: float | None = None,
-        sampling: SamplingParams | None = None,
-        raw: bool = False,
-        tries: int = 1,
         mixer: Mixer | None = None,
+        **how: Unpack[How],
     ) -> Completion:
         """Gives what belongs between prefix and suffix; the arguments are those of `stream`."""
-        items = self.stream(
-            prefix,
-            suffix,
-            path=path,
-            max_new_bytes=max_new_bytes,
-            multiline=multiline,
-            cancel=cancel,
-            max_seconds=max_seconds,
-            sampling=sampling,
-            raw=raw,
-            tries=tries,
-            mixer=mixer,
-        )
+        items = self.stream(prefix, suffix, cancel=cancel, mixer=mixer, **how)
         while isinstance(item := next(items), Piece):
             pass
         return item
