@@ -15,7 +15,7 @@ import asyncio
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,19 +24,19 @@ from lsprotocol import types as lsp
 from pygls.lsp.server import LanguageServer
 
 import codebyte
+from codebyte.apps.lsp_findings import REPAIR, diagnostic, repairs
 from codebyte.apps.positions import Positions
 from codebyte.errors import CodebyteError
 
 if TYPE_CHECKING:  # what needs torch is imported once the editor has been answered
     from codebyte.apps.session import Session
     from codebyte.tasks.completion import Completion
-    from codebyte.tasks.findings import FileReport, Finding
+    from codebyte.tasks.findings import FileReport
 
 LARGEST_SCANNED = 512 << 10  # bytes; a larger file is not scanned while one types
 LONGEST_WAIT = 2.0  # seconds that a completion may take; what there is by then is given
 
 _WORD = re.compile(r"\w+$")
-_REPAIR = lsp.CodeActionKind.QuickFix
 T = TypeVar("T")
 
 
@@ -253,7 +253,7 @@ def create_server(load: "Callable[[], Session]", *, alone: bool = False) -> Code
         server.forget(params.text_document.uri)
 
     @server.feature(
-        lsp.TEXT_DOCUMENT_CODE_ACTION, lsp.CodeActionOptions(code_action_kinds=[_REPAIR])
+        lsp.TEXT_DOCUMENT_CODE_ACTION, lsp.CodeActionOptions(code_action_kinds=[REPAIR])
     )
     async def actions(params: lsp.CodeActionParams) -> list[lsp.CodeAction]:
         return server.repairs(params.text_document.uri, params.range)
@@ -287,62 +287,3 @@ def _item(done: "Completion", places: Positions, at: int) -> lsp.CompletionItem:
         insert_text_format=lsp.InsertTextFormat.PlainText,
         text_edit=lsp.TextEdit(replaced, word + text),
     )
-
-
-def repairs(
-    findings: "Sequence[Finding]", then: Positions, now: Positions, uri: str, wanted: lsp.Range
-) -> list[lsp.CodeAction]:
-    """Quick fixes for findings in a range; none once the text is not the one scanned.
-
-    Args:
-        findings: of the scan.
-        then: the text that was scanned.
-        now: the text as it is.
-        uri: of the document.
-        wanted: where fixes are asked for.
-    """
-    actions = []
-    for finding in findings if now.data == then.data else ():
-        problem, repair = diagnostic(finding, then), finding.repair
-        if repair is None or _apart(problem.range, wanted):
-            continue
-        text = repair.replacement.decode("utf-8", "replace")
-        old = now.data[repair.start : repair.end].decode("utf-8", "replace")
-        edit = lsp.TextEdit(now.range(repair.start, repair.end), text)
-        actions.append(
-            lsp.CodeAction(
-                f"codebyte: write {_short(text)} for {_short(old)}",
-                kind=_REPAIR,
-                diagnostics=[problem],
-                edit=lsp.WorkspaceEdit(changes={uri: [edit]}),
-            )
-        )
-    return actions
-
-
-def diagnostic(finding: "Finding", places: Positions) -> lsp.Diagnostic:
-    """A finding as editors show it."""
-    start = places.line_start(finding.line)
-    message = finding.message
-    if finding.repair is not None:
-        likelier = finding.repair.replacement.decode("utf-8", "replace")
-        message += f" (likelier: {_short(likelier)})"
-    return lsp.Diagnostic(
-        places.range(start + finding.column - 1, start + finding.end_column - 1),
-        message,
-        severity=lsp.DiagnosticSeverity.Information,
-        code=finding.rule,
-        source="codebyte",
-    )
-
-
-def _apart(one: lsp.Range, other: lsp.Range) -> bool:
-    def place(position: lsp.Position) -> tuple[int, int]:
-        return position.line, position.character
-
-    return place(one.end) < place(other.start) or place(other.end) < place(one.start)
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return f"'{line[:40]}...'" if len(line) > 40 else f"'{line}'"

@@ -11,7 +11,8 @@ from pygls.exceptions import JsonRpcException
 from pygls.lsp.client import LanguageClient
 from taught import BEFORE, ENDLESS, HALF, HOLE, REST, taught_checkpoint
 
-from codebyte.apps.lsp import Options, diagnostic, repairs
+from codebyte.apps.lsp import Options
+from codebyte.apps.lsp_findings import diagnostic, repairs
 from codebyte.apps.positions import Positions
 from codebyte.checkpoint import load
 from codebyte.tasks.bugs import scan_file
