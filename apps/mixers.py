@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from os.path import isfile  # unlike Path.is_file, of a name too long: no
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ class Mixers:
             root = next(inside, None)
             return (root, Path(path).relative_to(root).as_posix()) if root else None
         if path and ".." not in Path(path).parts:
-            root = next((root for root in roots if (root / path).is_file()), self.served)
+            root = next((root for root in roots if isfile(root / path)), self.served)
             return (root, path) if root else None
         return (self.served, None) if self.served else None
 

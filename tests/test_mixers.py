@@ -103,6 +103,8 @@ def test_only_known_repositories_are_read(repo: Path, tmp_path: Path, make_repo:
             assert mixer is None
     assert mixers.place(None, "secret") is None
     assert mixers.place("post/tariff.py", None) == (repo, "post/tariff.py")
+    for no_file in ("0" * 5000, "a\0b"):
+        assert mixers.place(no_file, None) == (repo, no_file)
     assert mixers.place(str(repo / "post" / "tariff.py"), None) == (repo, "post/tariff.py")
 
 
