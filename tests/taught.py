@@ -61,7 +61,7 @@ def taught_checkpoint() -> Path:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if loss.item() < 0.03:  # about what it takes to tell the texts apart
+        if loss.item() < 0.02:
             break
     folder = Path(tempfile.mkdtemp(prefix="codebyte-taught-"))
     atexit.register(shutil.rmtree, folder)
