@@ -1,10 +1,8 @@
 """What several test files share: small, real, deterministic."""
 
-import gc
 import os
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,17 +95,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with many slow tests first: where two are run at a time, none is left for the end."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """Lets go of what gradio leaves open, before a test begins for which that is an error."""
-    yield
-    lenient = item.get_closest_marker("filterwarnings")
-    if lenient and (nextitem is None or nextitem.path != item.path):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
 
 
 @pytest.fixture(scope="session")
