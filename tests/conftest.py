@@ -1,7 +1,6 @@
 """What several test files share: small, real, deterministic."""
 
 import os
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,12 +88,6 @@ LEFT_OUT = {  # path -> reason and content
 
 MakeRepo = Callable[[Path, Mapping[str, bytes]], Path]
 MakeModel = Callable[["ModelConfig"], "Megabyte"]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with many slow tests first: where two are run at a time, none is left for the end."""
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session")
