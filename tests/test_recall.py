@@ -1,6 +1,7 @@
 """What stands in a repository, against looking for it in the plain texts."""
 
 import gc
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -107,7 +108,9 @@ def test_one_place_is_answered_like_many(text: bytes, data: bytes) -> None:
 
 
 def test_what_hashing_needed_is_freed_at_once() -> None:
-    gc.collect()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # of what other tests left open
+        gc.collect()
     gc.disable()
     try:
         context_hashes(np.arange(REACH + 99).astype(np.uint8), (24, 12, 6, 4))
