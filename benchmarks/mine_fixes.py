@@ -33,6 +33,7 @@ _SAYS_OTHER = re.compile(
 )
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 _UNSAID = re.compile(r"""[rbfu]*("[^"]*"|'[^']*')|#.*|\s+|\d+\.\d+\.\d+""")
+_HEADS = ("---", "+++")  # of a file in a patch
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
@@ -78,6 +79,7 @@ def kind_of(old: str, new: str) -> str:
 
 
 def _path(part: str) -> str:
+    """The file of a patch; one that was renamed, made or named oddly counts as a test."""
     found = re.match(r"a/(\S+) b/\1\n", part)
     return found[1] if found else "tests"
 
@@ -98,9 +100,6 @@ def _line(part: str) -> tuple[int, str, str] | None:
     ):
         return None
     return int(hunks[0][0]), changed[0][1:], changed[1][1:]
-
-
-_HEADS = ("---", "+++")
 
 
 def _is_code(folder: Path, fix: dict[str, str | int]) -> bool:
@@ -129,7 +128,9 @@ def main() -> None:
         folder = args.repos / row["repository"].replace("/", "+")
         if row["split"] != "train" or row["repository"] in FIXED:
             continue
-        folder = next(it for it in (folder, folder / "repo") if (it / "HEAD").is_file())
+        places = (it for it in (folder, folder / "repo") if (it / "HEAD").is_file())
+        if (folder := next(places, None)) is None:
+            raise SystemExit(f"--repos has no bare clone of {row['repository']}: add it")
         found = list(mined(row["repository"], folder, row["commit"]))
         rng.shuffle(found)
         kept = [*islice((fix for fix in found if _is_code(folder, fix)), MOST)]

@@ -33,7 +33,7 @@ from codebyte.progress import Progress
 from codebyte.resume import Optimizers, put_back, restore_run, save_run
 from codebyte.vocab import PAD
 
-SAME = 2.0  # seconds
+PASSED_ON = 2.0  # seconds in which a second interrupt is the first one, passed on by torchrun
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -239,14 +239,14 @@ def _any(here: bool, device: torch.device) -> bool:
 def _interruptible() -> Iterator[Any]:
     """Turns a first Ctrl-C (or SIGTERM) into an answer of the function given; a second one acts.
 
-    A second one within SAME seconds is the first, passed on by torchrun.
+    A second one within PASSED_ON seconds does not count.
     """
     asked: float | None = None
 
     def ask(signum: int, frame: object) -> None:
         nonlocal asked
         asked = time.monotonic() if asked is None else asked
-        if time.monotonic() - asked > SAME:
+        if time.monotonic() - asked > PASSED_ON:
             raise KeyboardInterrupt
 
     try:

@@ -92,19 +92,17 @@ def fit_first_pass(read: Sequence[Skimmed]) -> FirstPass:
     )
     rates = rates_of([(one.known, one.kinds) for one in read])
     words = FixedWords()
-    for one, p in zip(read, put_in, strict=True):
-        if not p:
-            words.add(_fixed_lines(one))
+    fixed_lines = [[] if p else _fixed_lines(one) for one, p in zip(read, put_in, strict=True)]
+    for lines in fixed_lines:
+        words.add(lines)
     tables = []
-    for one, o, p in zip(read, odds, put_in, strict=True):
-        if not p:  # as of a file that nothing was learned from
-            words.add(_fixed_lines(one), -1)
+    for one, o, lines in zip(read, odds, fixed_lines, strict=True):
+        words.add(lines, -1)  # as of a file that nothing was learned from
         told = words.rates(words_of(one.known.source))
         tables.append(
             first_line_features(one.skim, one.kinds, one.starts, one.rows, o, rates, told)
         )
-        if not p:
-            words.add(_fixed_lines(one))
+        words.add(lines)
     mends_of = [one.wrong & ~one.slips for one in read]
     slip, by_slip = boosted(
         tables,

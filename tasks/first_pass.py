@@ -77,7 +77,7 @@ class FirstPass:
     """The fitted tables."""
 
     rates: dict[str, float]  # by statement, how many times as often its lines were fixed
-    words: dict[str, float]  # by word, the log of that
+    words: dict[bytes, float]  # by word, the log of that
     changes: dict[str, float]  # by kind and detail, log odds that such an edit was a repair
     edit: Forest
     slip: Forest
@@ -124,7 +124,7 @@ class FirstPass:
             "format": FORMAT,
             "features": {"edit": FIRST_EDIT, "line": FIRST_LINE},
             "rates": {kind: round(rate, 4) for kind, rate in self.rates.items()},
-            "words": {word: round(rate, 3) for word, rate in self.words.items()},
+            "words": {word.decode("latin-1"): round(rate, 3) for word, rate in self.words.items()},
             "changes": {name: round(odds, 4) for name, odds in self.changes.items()},
             "edit": self.edit.as_dict(),
             "slip": self.slip.as_dict(),
@@ -144,7 +144,7 @@ class FirstPass:
             raise CheckpointError("first_pass.json is of another version of codebyte: fit it anew")
         return cls(
             rates=dict(data["rates"]),
-            words=dict(data["words"]),
+            words={word.encode("latin-1"): rate for word, rate in data["words"].items()},
             changes=dict(data["changes"]),
             edit=Forest.from_dict(data["edit"]),
             slip=Forest.from_dict(data["slip"]),
@@ -188,7 +188,7 @@ def first_line_features(
     rows: NDArray[np.int64],
     odds: Table,
     rates: Mapping[str, float],
-    words: Mapping[str, float],
+    words: Mapping[bytes, float],
 ) -> Table:
     """(number of lines, len(FIRST_LINE))."""
     code = np.array([kind is not None for kind in kinds], bool)

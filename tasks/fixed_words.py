@@ -34,7 +34,7 @@ class FixedWords:
                 self.lines[word] += times
                 self.fixed[word] += times * fixed
 
-    def rates(self, words: Iterable[bytes] | None = None) -> dict[str, float]:
+    def rates(self, words: Iterable[bytes] | None = None) -> dict[bytes, float]:
         """Rates of the words that tell something; of all if none are named."""
         mean = max(self.all_fixed, 1) / max(self.all_lines, 1)
         found = {}
@@ -43,15 +43,15 @@ class FixedWords:
             if count >= _FEWEST:
                 rate = np.log((self.fixed[word] + SHRUNK) / (count * mean + SHRUNK))
                 if abs(rate) >= _LEAST:
-                    found[word.decode("utf-8", "replace")] = float(rate)
+                    found[word] = float(rate)
         return found
 
 
-def word_features(lines: list[bytes], rates: Mapping[str, float]) -> NDArray[np.float32]:
+def word_features(lines: list[bytes], rates: Mapping[bytes, float]) -> NDArray[np.float32]:
     """What its words tell of each line, (number of lines, len(WORDS))."""
     table = np.zeros((len(lines), len(WORDS)), np.float32)
     for i, line in enumerate(lines):
-        told = [rates.get(word.decode("utf-8", "replace"), 0.0) for word in words_of(line)]
+        told = [rates.get(word, 0.0) for word in words_of(line)]
         if told:
             table[i] = sum(told), max(told), min(told)
     return table

@@ -19,12 +19,14 @@ def test_a_words_rate_is_how_much_likelier_its_lines_were_fixed() -> None:
     words.add([(b"return size", False)] * 300)
     rates = words.rates()
     mean = 10 / 400
-    assert rates["if"] == pytest.approx(np.log((10 + SHRUNK) / (100 * mean + SHRUNK)))
-    assert rates["return"] == pytest.approx(np.log(SHRUNK / (300 * mean + SHRUNK)))
-    assert "size" not in rates  # 10 of 400: as likely as any
+    assert rates[b"if"] == pytest.approx(np.log((10 + SHRUNK) / (100 * mean + SHRUNK)))
+    assert rates[b"return"] == pytest.approx(np.log(SHRUNK / (300 * mean + SHRUNK)))
+    assert b"size" not in rates  # 10 of 400: as likely as any
     assert rates == words.rates({b"if", b"return", b":", b">", b"0", b"never seen"})
     table = word_features([b"return if", b"", b"other"], rates)
-    assert table[0] == pytest.approx([rates["return"] + rates["if"], rates["if"], rates["return"]])
+    assert table[0] == pytest.approx(
+        [rates[b"return"] + rates[b"if"], rates[b"if"], rates[b"return"]]
+    )
     assert not table[1:].any()
 
 
