@@ -56,11 +56,18 @@ PAPER = ModelConfig(
     patching="fixed",
     context=SMALL.context,
 )
+# one level over bytes, with as many operations a byte as the preset and nothing but attention
+TRANSFORMER = ModelConfig(
+    levels=(LevelConfig(dim=128, layers=4, head_dim=32, pattern="window", window=256),),
+    patching="fixed",
+    context=SMALL.context,
+)
 VARIANTS: dict[str, tuple[str, ModelConfig, TrainConfig]] = {
     name: (says, model, TrainConfig(rows=ROWS, length=LENGTH, **settings))
     for name, says, model, settings in [
         (BASE, "the preset", SMALL, {}),
         ("paper", "MEGABYTE as published, P=8, same widths and depths", PAPER, {}),
+        ("transformer", "a transformer over bytes with a window of 256", TRANSFORMER, {}),
         (
             "fixed",
             "fixed patches of 8 bytes",

@@ -1,8 +1,8 @@
 """A stream of a billion bytes through one state: memory, speed, exactness, bits by position.
 
     --run DIR    holds the model and the log; a run that was cut off goes on from its last entry
-    --bytes N    of the stream: the files under --folder (default: this Python's installation), one
-                 after the other and again from the first, as many times as it takes
+    --bytes N    of the stream: the text files under --folder (default: this Python's installation),
+                 one after the other and again from the first, as many times as it takes
 
 The model is of the preset "stream", trained for --minutes on --corpus (or on Python's library)
 unless DIR holds one or --checkpoint names one. One core reads some 75 KB/s, a billion bytes in 3.7
@@ -66,13 +66,13 @@ class Source:
         """Lists the files once, so that a run that goes on reads the same stream.
 
         Args:
-            folder: what holds the files; compiled ones, which come and go, are left out.
+            folder: what holds the files; those that are no text, or compiled, are left out.
             listing: where the list is kept.
         """
         if not listing.exists():
             found = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
             sizes = [(str(path), path.stat().st_size) for path in sorted(found)]
-            kept = [(n, size) for n, size in sizes if 0 < size < 1 << 27 and "__pycache__" not in n]
+            kept = [(n, size) for n, size in sizes if 0 < size < 1 << 27 and is_text(Path(n))]
             listing.write_text(json.dumps(kept))
         self._files = [(Path(path), size) for path, size in json.loads(listing.read_text())]
         self._starts = np.cumsum([0, *(size for _, size in self._files)])
@@ -99,6 +99,12 @@ class Source:
                     data = file.read(wanted)
             out += data.ljust(wanted, b"\0")  # of a file that has shrunk or gone meanwhile
         return bytes(out)
+
+
+def is_text(path: Path) -> bool:
+    """Whether a file begins as text does: without a zero byte."""
+    with path.open("rb") as file:
+        return b"\0" not in file.read(_READ)
 
 
 def main() -> None:

@@ -49,6 +49,8 @@ SHAPE = ModelConfig(
     ngrams=(2, 3, 4),
     ngram_buckets=2048,
     ngram_dim=32,
+    matches=(2, 3, 4, 6),
+    match_words=(0,),
 )
 PATCHES = LevelConfig(dim=64, head_dim=32, layers=1, patch_size=8)
 CODE = 8  # numbers for a patch

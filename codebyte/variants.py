@@ -1,6 +1,7 @@
 """Other uses of the same levels: from one text to another, and through a narrow code and back.
 
-    Seq2Seq       source -> encoder -> memory, which the decoder's trunk has before its own patches
+    Seq2Seq       source -> encoder -> memory, which the decoder's trunk has before its own patches;
+                  its byte level sees what followed the same bytes in the source
     Autoencoder   patch of bytes -> a few numbers -> the patch again
 
 Conditional generation without an encoder needs no class of its own: what is given goes first, as in
@@ -12,6 +13,7 @@ code, v vocabulary.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -21,8 +23,9 @@ from torch import Tensor, nn
 from codebyte.caches import KVCache, Tail
 from codebyte.config import LevelConfig, ModelConfig, SamplingParams
 from codebyte.decode import generate
-from codebyte.errors import ConfigError
+from codebyte.errors import ConfigError, InputError
 from codebyte.hierarchy import ContextState, ContextWiring
+from codebyte.inputs import ByteInputs, History
 from codebyte.layers import Stack, norm
 from codebyte.megabyte import Megabyte
 from codebyte.vocab import EOT
@@ -58,10 +61,23 @@ class Seq2Seq(nn.Module):
         assert above is not None
         self._trunk.blocks = above.decoder.blocks
         above.decoder = self._trunk
+        self._inputs = _AfterSource(config)
+        self._inputs.load_state_dict(self.decoder.wiring.inputs.state_dict())
+        self.decoder.wiring.inputs = self._inputs
+
+    @contextmanager
+    def _given(self, source: Tensor) -> Iterator[None]:
+        """While the decoder has this source, (b, t) ids, before its target."""
+        ended = F.pad(source.long(), (0, 1), value=EOT)  # so that its last patch is finished too
+        self._inputs.source, self._trunk.memory = ended, self.memory(source)
+        try:
+            yield
+        finally:
+            self._inputs.source = self._trunk.memory = None
 
     def memory(self, source: Tensor) -> Tensor:
         """What is kept of a source: (b, t) ids -> (b, k, g), a state for each patch."""
-        ended = F.pad(source.long(), (0, 1), value=EOT)  # so that its last patch is finished too
+        ended = F.pad(source.long(), (0, 1), value=EOT)
         return self.to_memory(norm(self.encoder.patch_states(ended)))
 
     def loss(self, source: Tensor, target: Tensor) -> Tensor:
@@ -71,24 +87,35 @@ class Seq2Seq(nn.Module):
             source: (b, s), padded with PAD.
             target: (b, t), each row ended by EOT and padded with PAD.
         """
-        with self._trunk.remembering(self.memory(source)):
+        with self._given(source):
             return self.decoder.loss(target)
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         """Logits of the target's ids and the one after: (b, s), (b, t) -> (b, t + 1, v)."""
-        with self._trunk.remembering(self.memory(source)):
+        with self._given(source):
             return self.decoder(target)
 
     @torch.inference_mode()
     def init_state(self, source: Tensor) -> ContextState:
         """The decoder's state before the first byte of the target."""
-        with self._trunk.remembering(self.memory(source)):
+        with self._given(source):
             state = self.decoder.init_state(source.shape[0])
         assert isinstance(state, ContextState)
         return state
 
     def generate(self, source: bytes, params: SamplingParams) -> Iterator[bytes]:
-        """Gives the target for a source, bytes as they come."""
+        """Gives the target for a source, bytes as they come, as many as a context has room for.
+
+        Raises:
+            InputError: if the source leaves no room.
+        """
+        room = self.config.context - len(source) - 3  # the source's end, the start, one to come
+        if room < 1:
+            raise InputError(
+                f"a source of {len(source)} bytes leaves no room in a context of "
+                f"{self.config.context}"
+            )
+        params = replace(params, max_new_bytes=min(params.max_new_bytes, room))
         state = self.init_state(torch.tensor([list(source)], dtype=torch.int64))
         yield from generate(self.decoder, b"", params, state=state)
 
@@ -98,28 +125,41 @@ class _WithMemory(Stack):
 
     def __init__(self, config: LevelConfig) -> None:
         super().__init__(config, layers=0)
-        self._memory: Tensor | None = None
-
-    @contextmanager
-    def remembering(self, memory: Tensor) -> Iterator[None]:
-        self._memory = memory
-        try:
-            yield
-        finally:
-            self._memory = None
+        self.memory: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, n, g) -> (b, n, g)."""
-        if self._memory is None:
+        if self.memory is None:
             return super().forward(x)
-        return super().forward(torch.cat([self._memory, x], dim=1))[:, self._memory.shape[1] :]
+        return super().forward(torch.cat([self.memory, x], dim=1))[:, self.memory.shape[1] :]
 
     def init_cache(self, batch: int) -> list[KVCache | Tail]:
         """Gives the caches of a sequence that holds the memory only."""
         caches = super().init_cache(batch)
-        if self._memory is not None:
-            self.step(self._memory, caches, torch.arange(batch))
+        if self.memory is not None:
+            self.step(self.memory, caches, torch.arange(batch))
         return caches
+
+
+class _AfterSource(ByteInputs):
+    """A target's inputs, whose n-grams and matches reach back into a source."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.source: Tensor | None = None
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(b, t) -> (b, t, d)."""
+        if self.source is None:
+            return super().forward(ids)
+        return super().forward(torch.cat([self.source, ids], dim=1))[:, self.source.shape[1] :]
+
+    def init_history(self, batch: int) -> History:
+        """Gives the history of a target that has not begun."""
+        history = super().init_history(batch)
+        if self.source is not None:
+            self.step(self.source, history, torch.arange(batch))
+        return history
 
 
 class Autoencoder(nn.Module):

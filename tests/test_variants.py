@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from codebyte.config import PRESETS, LevelConfig, SamplingParams
-from codebyte.errors import ConfigError
+from codebyte.errors import ConfigError, InputError
 from codebyte.scoring import surprisal
 from codebyte.variants import Autoencoder, Seq2Seq
 from codebyte.vocab import EOT
@@ -59,6 +59,30 @@ def test_a_target_fed_byte_by_byte_has_the_logits_of_the_whole(seq2seq: Seq2Seq)
         for i in range(target.shape[1]):
             found = seq2seq.decoder.step(target[:, i : i + 1], state)
             torch.testing.assert_close(found[:, 0], whole[:, i + 1], rtol=0, atol=1e-4)
+
+
+def test_a_target_sees_what_followed_its_last_bytes_in_the_source() -> None:
+    torch.manual_seed(1)
+    config = replace(PRESETS["tiny"], ngrams=(), match_words=(), matches=(4,))
+    model = Seq2Seq(config).eval()
+    with torch.no_grad():  # so that nothing but the byte level's matches can tell of the source
+        model.to_memory.weight.zero_()
+    target = ids(b"we sort the ")
+    before = model(ids(b"to sort the rows"), target)
+    after = model(ids(b"to sort the cows"), target)
+    changed = (after - before).abs().amax(dim=-1)[0]
+    assert changed[-1] > 1e-3  # after "the ", where one source has an r and the other a c
+    assert changed[:-1].max() < 1e-6
+
+
+def test_a_source_that_fills_the_context_is_refused_and_a_long_one_shortens_the_target(
+    seq2seq: Seq2Seq,
+) -> None:
+    wanted = SamplingParams(max_new_bytes=100, temperature=1.0, seed=1)
+    written = b"".join(seq2seq.generate(b"x" * 100, wanted))
+    assert len(written) <= seq2seq.config.context - 103
+    with pytest.raises(InputError, match="a source of 126 bytes leaves no room in a context of"):
+        next(seq2seq.generate(b"x" * 126, wanted))
 
 
 def test_every_weight_that_bears_on_the_target_is_trained(seq2seq: Seq2Seq) -> None:
