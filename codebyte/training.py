@@ -78,73 +78,56 @@ def train(
         ConfigError: if `out` holds a run already and `resume` is False.
         CheckpointError: if there is nothing to resume, or it is damaged.
     """
+    folder = Path(out)
     with parallel.joined() as (rank, world):
-        return _train(corpus, Path(out), model, config, resume, minutes, device, shard, rank, world)
+        worker = _Worker(pick_device(device), rank, world, shared=shard and world > 1)
+        torch.manual_seed(config.seed)
+        network = _network(folder, model, config, worker, resume)
+        optimizers = build_optimizers(network, config)
+        step = restore_run(folder / "latest", network, optimizers) if resume else 0
+        return _Run(corpus, network, optimizers, config, worker).until(step, folder, minutes)
 
 
-def _train(
-    corpus: Corpus,
-    folder: Path,
-    model: Megabyte | ModelConfig,
-    config: TrainConfig,
-    resume: bool,
-    minutes: float | None,
-    device: str | None,
-    shard: bool,
-    rank: int,
-    world: int,
-) -> TrainResult:
-    place = pick_device(device)
-    torch.manual_seed(config.seed)
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """Which of the processes that train together this one is."""
+
+    device: torch.device
+    rank: int
+    world: int  # processes
+    shared: bool  # whether each has a part of every weight
+
+    def any(self, here: bool) -> bool:
+        """Whether it is so in any process: what all of them then do at the same step."""
+        return bool(parallel.add_up(torch.tensor(int(here), device=self.device)))
+
+
+def _network(
+    folder: Path, model: Megabyte | ModelConfig, config: TrainConfig, worker: _Worker, resume: bool
+) -> Megabyte:
+    """The model to train: that of the run, that given, or a new one."""
     latest = folder / "latest"
-    if rank == 0:
+    if worker.rank == 0:
         put_back(latest)
     parallel.wait()
-    shared = shard and world > 1
     if resume:
-        network = checkpoint.load(latest, place)
+        network = checkpoint.load(latest, worker.device)
     elif latest.exists():
         raise ConfigError(f"{folder} holds a run already; resume it or name another folder")
     else:
-        network = (Megabyte(model) if isinstance(model, ModelConfig) else model).to(place)
-    if config.rows % (world * config.accumulate):
+        network = (Megabyte(model) if isinstance(model, ModelConfig) else model).to(worker.device)
+    if config.rows % (worker.world * config.accumulate):
         raise ConfigError(
             f"rows {config.rows} must be a multiple of "
-            f"processes {world} times accumulate {config.accumulate}"
+            f"processes {worker.world} times accumulate {config.accumulate}"
         )
-    if shared and config.compile:
+    if worker.shared and config.compile:
         raise ConfigError("compile and shard do not go together: leave one of them out")
     network.train()
     set_recompute(network, config.recompute)
-    if shared:
+    if worker.shared:
         parallel.share_out(network)
-    optimizers = build_optimizers(network, config)
-    step = restore_run(latest, network, optimizers) if resume else 0
-    run = _Run(corpus, network, optimizers, config, place, rank, world, shared)
-
-    def save(name: str) -> None:
-        if shared or rank == 0:
-            save_run(folder / name, network, optimizers, step, config, shared=shared)
-
-    with Progress(folder, config, step, shown=rank == 0) as progress, _interruptible() as stopped:
-        saved_at, bits = time.monotonic(), math.nan
-        until = math.inf if minutes is None else saved_at + 60 * minutes
-        while step < config.steps and not _any(stopped() or time.monotonic() > until, place):
-            if step == decay_start(config) and step > 0:
-                save("before-decay")
-            progress.step(step, run.step(step), rate_at(step, config))
-            step += 1
-            if step % config.validate_every == 0 or step == config.steps:
-                bits = run.validate()
-                progress.validation(step, bits, "" if shared or rank else run.sample())
-            if _any(rank == 0 and time.monotonic() - saved_at > config.save_every, place):
-                save("latest")
-                saved_at = time.monotonic()
-        save("latest")
-    finished = step == config.steps
-    return TrainResult(
-        step=step, finished=finished, interrupted=stopped() and not finished, bits_per_byte=bits
-    )
+    return network
 
 
 class _Run:
@@ -154,26 +137,54 @@ class _Run:
         model: Megabyte,
         optimizers: Optimizers,
         config: TrainConfig,
-        device: torch.device,
-        rank: int,
-        world: int,
-        shared: bool,
+        worker: _Worker,
     ) -> None:
         self.corpus, self.model, self.optimizers = corpus, model, optimizers
-        self.config, self.device, self.rank, self.world = config, device, rank, world
-        self.shared = shared
-        self.dtype = training_dtype(device)
+        self.config, self.worker, self.device = config, worker, worker.device
+        self.dtype = training_dtype(self.device)
         self.losses = torch.compile(model.losses, dynamic=True) if config.compile else model.losses
+
+    def until(self, step: int, folder: Path, minutes: float | None) -> TrainResult:
+        """Trains from a step on until all are done, the time is up or somebody interrupts."""
+        config, worker = self.config, self.worker
+        shows = worker.rank == 0
+
+        def save(name: str) -> None:
+            if worker.shared or shows:
+                place = folder / name
+                save_run(place, self.model, self.optimizers, step, config, shared=worker.shared)
+
+        with Progress(folder, config, step, shown=shows) as progress, _interruptible() as stopped:
+            saved_at, bits = time.monotonic(), math.nan
+            end = math.inf if minutes is None else saved_at + 60 * minutes
+            while step < config.steps and not worker.any(stopped() or time.monotonic() > end):
+                if step == decay_start(config) and step > 0:
+                    save("before-decay")
+                progress.step(step, self.step(step), rate_at(step, config))
+                step += 1
+                if step % config.validate_every == 0 or step == config.steps:
+                    bits = self.validate()
+                    sample = self.sample() if shows and not worker.shared else ""
+                    progress.validation(step, bits, sample)
+                if worker.any(shows and time.monotonic() - saved_at > config.save_every):
+                    save("latest")
+                    saved_at = time.monotonic()
+            save("latest")
+        finished = step == config.steps
+        interrupted = stopped() and not finished
+        return TrainResult(
+            step=step, finished=finished, interrupted=interrupted, bits_per_byte=bits
+        )
 
     def _rows(self, split: str, step: int, rows: int, **rates: float) -> Tensor:
         batch = self.corpus.batch(
             split,
             step,
             seed=self.config.seed,
-            rows=rows // self.world,
+            rows=rows // self.worker.world,
             length=self.config.length,
-            rank=self.rank,
-            world=self.world,
+            rank=self.worker.rank,
+            world=self.worker.world,
             **rates,
         )
         return torch.from_numpy(batch.astype("int64")).to(self.device)
@@ -192,10 +203,10 @@ class _Run:
         for part in ids.chunk(config.accumulate):
             loss = self._nats(part)
             # of gradients that are shared out the mean is taken, and the sum is wanted
-            (loss * (self.world if self.shared else 1) / count).backward()
+            (loss * (self.worker.world if self.worker.shared else 1) / count).backward()
             nats += loss.detach()
         parameters = list(self.model.parameters())
-        if not self.shared:
+        if not self.worker.shared:
             parallel.add_up_gradients(parameters)
         torch.nn.utils.clip_grad_norm_(parameters, config.clip)
         set_rates(self.optimizers, rate_at(step, config))
@@ -228,11 +239,6 @@ class _Run:
             out.append(int(torch.multinomial(chances, 1, generator=generator)))
             self.model.step(torch.tensor([out[-1:]]), state)
         return bytes(out).decode("utf-8", "replace")
-
-
-def _any(here: bool, device: torch.device) -> bool:
-    """Whether any process was interrupted, so that all stop at the same step."""
-    return bool(parallel.add_up(torch.tensor(int(here), device=device)))
 
 
 @contextmanager
