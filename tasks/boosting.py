@@ -123,5 +123,4 @@ def _forest(x: Table, y: NDArray[np.bool_], iterations: int, leaves: int, shift:
         left=np.where(leaf, -1, nodes["left"] + offset).astype(np.int32),
         right=np.where(leaf, -1, nodes["right"] + offset).astype(np.int32),
         value=nodes["value"].astype(np.float32),
-        depth=int(nodes["depth"].max()) + 1,
     )

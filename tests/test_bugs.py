@@ -204,6 +204,29 @@ def test_trees_taken_out_of_scikit_learn_say_what_it_says() -> None:
     np.testing.assert_allclose(again.log_odds(x), forest.log_odds(x), atol=5e-3)
 
 
+def test_a_forest_ends_where_a_walk_from_each_root_ends() -> None:
+    forest = Forest(
+        base=0.5,
+        roots=np.array([0, 5, 8]),
+        feature=np.array([0, 0, 1, 0, 0, 1, 0, 0, 0]),
+        threshold=np.array([1, 0, 2, 0, 0, 1, 0, 0, 0], np.float32),
+        left=np.array([1, -1, 3, -1, -1, 6, -1, -1, -1]),
+        right=np.array([2, -1, 4, -1, -1, 7, -1, -1, -1]),
+        value=np.array([0, 1, 0, 2, 4, 0, 8, 16, 32], np.float32),
+    )
+
+    def walked(row: list[float], node: int) -> float:
+        while forest.left[node] >= 0:
+            left = row[forest.feature[node]] <= forest.threshold[node]
+            node = int((forest.left if left else forest.right)[node])
+        return float(forest.value[node])
+
+    values = [-1.0, 1.0, 1.5, 2.0, 3.0, np.nan]  # at a threshold is to the left, NaN to the right
+    rows = [[one, other] for one in values for other in values]
+    expected = [0.5 + sum(walked(row, root) for root in (0, 5, 8)) for row in rows]
+    assert forest.log_odds(np.array(rows, np.float32)).tolist() == expected
+
+
 def test_steps_rise_and_the_sum_draws_large_values_in() -> None:
     steps = Steps.from_dict(Steps(np.array([0, 1, 3.0]), np.array([0, 0.5, 0.75])).as_dict())
     assert steps(np.array([-9, 0.5, 2, 9])).tolist() == pytest.approx([0, 0.25, 0.625, 0.75])
