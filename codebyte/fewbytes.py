@@ -29,7 +29,8 @@ from codebyte.patching import line_or_special_ends, word_characters
 from codebyte.vocab import EOT
 
 if TYPE_CHECKING:
-    from codebyte.hierarchy import ContextState, ContextWiring, Level, LevelState
+    from codebyte.hierarchy import ContextState, ContextWiring
+    from codebyte.levels import Level, LevelState
 
 MOST = 32  # bytes, above which torch is quicker
 
