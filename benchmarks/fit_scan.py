@@ -24,7 +24,7 @@ from codebyte.tasks.fitting import fit_signals
 from codebyte.tasks.known import Known, Signals, signals
 from codebyte.tasks.suspicion import PACKAGED
 
-FILES = 800
+FILES = 1000
 TOGETHER = 8  # files that a worker takes at once, of the same repositories as far as it goes
 
 _here: dict[str, Any] = {}  # what a worker reads with

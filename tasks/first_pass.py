@@ -34,7 +34,8 @@ from codebyte.tasks.uses import USES, uses
 FORMAT = 2
 PACKAGED = Path(codebyte.__file__).parent / "weights" / "first_pass.json"
 NO_EDIT = -12.0  # log odds on lines that have no edit
-SLOPE = 3.0  # by what ranked best in held-out repositories
+# Of a slip's odds beside a fix's: what ranked fixes best in repositories not fitted on.
+SLOPE, OFFSET, SHARE = 5.0, -7.0, 0.1
 
 FIRST_EDIT = (*EDIT, "rate of the change", "length taken out", "length put in", *USES)
 _ODDS = ("best edit", "second edit", "edits", "behind the best of the file", "rank of best edit")
@@ -156,9 +157,10 @@ class FirstPass:
 def together(slips: Table, fixes: Table) -> Table:
     """Log odds that a line is wrong for either reason.
 
-    A slip is believed only where its odds are high: most lines are told apart by the other part.
+    A slip is believed only where its odds are high; below, it decides between lines that are as
+    likely to be fixed.
     """
-    odds: Table = np.logaddexp(SLOPE * slips, fixes)
+    odds: Table = np.logaddexp(SLOPE * slips + OFFSET, fixes + SHARE * slips)
     return odds
 
 

@@ -3,14 +3,19 @@
 import numpy as np
 import pytest
 
-from codebyte.tasks.first_pass import SLOPE, together
+from codebyte.tasks.first_pass import OFFSET, SHARE, SLOPE, together
 from codebyte.tasks.fixed_words import SHRUNK, FixedWords, word_features
 
 
 def test_two_reasons_add_up_their_chances() -> None:
-    odds = together(np.array([0.5]), np.array([1.5]))
-    assert odds[0] == pytest.approx(np.log(np.exp(SLOPE * 0.5) + np.exp(1.5)))
-    assert together(np.array([-4.0]), np.array([-1.0]))[0] == pytest.approx(-1.0, abs=1e-4)
+    odds = together(np.array([1.8]), np.array([1.5]))
+    slip, fix = np.exp(SLOPE * 1.8 + OFFSET), np.exp(1.5 + SHARE * 1.8)
+    assert odds[0] == pytest.approx(np.log(slip + fix))
+
+
+def test_an_unlikely_slip_decides_only_between_lines_as_likely_to_be_fixed() -> None:
+    likelier, less, rare = together(np.array([-2.0, -4.0, -2.0]), np.array([-1.0, -1.0, -1.5]))
+    assert likelier > less > rare
 
 
 def test_a_words_rate_is_how_much_likelier_its_lines_were_fixed() -> None:
