@@ -11,7 +11,8 @@ hours; with --lean, a model of a quarter of the products, some 155 KB/s, in 1.8 
 Every --every bytes the log gets: the position, seconds, this process's own seconds, its resident
 memory, the mean bits of a byte since the last entry, and the largest difference between the last
 2,048 bytes' bits and those of one forward pass over the end of the stream, which begins far enough
-back for all that the model can see. Someone else's use of the machine slows the clock and not the
+back for all that the model can see; that pass is another process's, so that its memory does not
+count. Someone else's use of the machine slows the clock and not the
 process's own seconds, by which KB/s are given.
 
 Then recall: an identifier of 24 random letters is planted in a stretch of the stream and read again
@@ -21,6 +22,7 @@ bounded-memory streaming and no understanding of a gigabyte.
 """
 
 import json
+import multiprocessing
 import random
 import resource
 import string
@@ -28,6 +30,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -130,27 +133,28 @@ def main() -> None:
     keep_freed_memory()  # so that what is held does not depend on when the C library gives it back
     report = Report("long_stream", quick=args.quick)
     args.run.mkdir(parents=True, exist_ok=True)
-    model = load_model(args, report)
+    model, folder = load_model(args, report)
     source = Source(args.folder, args.run / "files.json")
     print(f"{source.size:,} bytes of files, {args.bytes:,} to read", flush=True)
-    entries = stream(model, source, args, report)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, begin, (folder,)) as reference:
+        entries = stream(model, source, args, report, reference)
     recalled = recall(model, source, args)
     show(report, entries, recalled, args)
 
 
-def load_model(args: Any, report: Report) -> Megabyte:
-    """The model named, that of the run, or a new one."""
-    if args.checkpoint is not None:
-        model = codebyte.load(args.checkpoint)
-    else:
-        folder = args.run / "training"
-        if not (folder / "latest").exists():  # by another process, whose memory is not counted
+def load_model(args: Any, report: Report) -> tuple[Megabyte, str]:
+    """The model named, that of the run, or a new one; and its folder."""
+    folder = args.checkpoint
+    if folder is None:
+        folder = str(args.run / "training" / "latest")
+        if not Path(folder).exists():  # by another process, whose memory is not counted
             subprocess.run([sys.executable, __file__, "--train", *sys.argv[1:]], check=True)
-        model = codebyte.load(str(folder / "latest"))
         report.note(f"the model was trained here for at most {args.minutes:g} minutes")
+    model = codebyte.load(folder)
     if not bounded(model.config):
         raise SystemExit("the model must be of sparse attention and matches of a limited reach")
-    return model.eval()
+    return model.eval(), folder
 
 
 def train_here(args: Any) -> None:
@@ -173,7 +177,9 @@ def corpus_of(args: Any) -> Corpus:
     return Corpus(folder)
 
 
-def stream(model: Megabyte, source: Source, args: Any, report: Report) -> list[dict[str, Any]]:
+def stream(
+    model: Megabyte, source: Source, args: Any, report: Report, reference: ProcessPoolExecutor
+) -> list[dict[str, Any]]:
     """Reads to the end, from where the log ends; gives the log."""
     log = args.run / "log.jsonl"
     entries = logged(log)
@@ -192,6 +198,7 @@ def stream(model: Megabyte, source: Source, args: Any, report: Report) -> list[d
             total += float(bits.sum(dtype=np.float64))
             last = np.concatenate([last, bits])[-STRETCH:]
         seconds, used = time.monotonic() - began, time.process_time() - own
+        data = source.read(max(0, end - back), back) if end >= back else b""
         entries.append(
             {
                 "position": end,
@@ -200,9 +207,7 @@ def stream(model: Megabyte, source: Source, args: Any, report: Report) -> list[d
                 "bytes": end - position,
                 "resident_mb": resident() / 1e6,
                 "bits_per_byte": total / (end - position),
-                "difference": difference(model, source.read(max(0, end - back), back), last)
-                if end >= back
-                else 0.0,
+                "difference": reference.submit(difference, data, last).result() if data else 0.0,
                 "part": part,
             }
         )
@@ -228,11 +233,20 @@ def logged(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole.splitlines()]
 
 
+_reference: dict[str, Megabyte] = {}  # what another process passes texts through
+
+
+def begin(folder: str) -> None:
+    """Starts the process that passes whole texts through the model."""
+    torch.set_num_threads(1)
+    _reference["model"] = codebyte.load(folder).eval()
+
+
 @torch.inference_mode()
-def difference(model: Megabyte, data: bytes, bits: np.ndarray) -> float:
+def difference(data: bytes, bits: np.ndarray) -> float:
     """Largest difference of the last bits from those of one forward pass over the data."""
     ids = torch.frombuffer(bytearray(data), dtype=torch.uint8)[None]
-    wanted = model.losses(ids)[0, -len(bits) :].numpy() / np.log(2)
+    wanted = _reference["model"].losses(ids)[0, -len(bits) :].numpy() / np.log(2)
     return float(np.abs(wanted - bits).max())
 
 
