@@ -10,6 +10,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
@@ -21,6 +22,10 @@ from codebyte.layers import Stack
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
+
+# For another process. Where processes that were started again do not find each other, which happens
+# with gloo, they fail after so long, and torchrun starts them once more.
+LONGEST_WAIT = timedelta(minutes=5)
 
 
 @contextmanager
@@ -36,7 +41,8 @@ def joined() -> Iterator[tuple[int, int]]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, timeout=LONGEST_WAIT)
     yield rank(), world
     dist.destroy_process_group()
 
