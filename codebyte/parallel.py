@@ -23,9 +23,7 @@ from codebyte.layers import Stack
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
-# For another process. Where processes that were started again do not find each other, which happens
-# with gloo, they fail after so long, and torchrun starts them once more.
-LONGEST_WAIT = timedelta(minutes=5)
+LONGEST_WAIT = timedelta(minutes=5)  # for another process; then all fail, and torchrun starts again
 
 
 @contextmanager
@@ -42,9 +40,28 @@ def joined() -> Iterator[tuple[int, int]]:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     backend = "nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, timeout=LONGEST_WAIT)
+    dist.init_process_group(
+        backend,
+        store=_meeting_place(),
+        rank=int(os.environ["RANK"]),
+        world_size=world,
+        timeout=LONGEST_WAIT,
+    )
     yield rank(), world
     dist.destroy_process_group()
+
+
+def _meeting_place() -> dist.Store:
+    """Where processes leave their addresses, apart for each time that torchrun starts them.
+
+    torchrun keeps one store for all its restarts, in which a process may find where another was
+    before the restart and wait there. On several machines restarts are counted on each, so they
+    share one place.
+    """
+    store, _, _ = next(dist.rendezvous("env://", timeout=LONGEST_WAIT))
+    alone = os.environ.get("GROUP_WORLD_SIZE", "1") == "1"
+    restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if alone else "all"
+    return dist.PrefixStore(f"restart_{restart}", store)
 
 
 def rank() -> int:

@@ -135,11 +135,11 @@ class _Scan:
             for job, report in self.scorer.run(jobs):
                 done += len(job.data)
                 self.progress("scoring", done, total)
+                self._add(report, job.data)  # first: an interrupted scan reports all it keeps
                 # What failed may go well another time.
                 failed = report.skipped is not None and report.skipped.startswith("failed")
                 if self.cache is not None and not failed:
                     self.cache.put(job.path, job.oid, job.compared, report)
-                self._add(report, job.data)
         finally:
             self.scorer.stop()
 

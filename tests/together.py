@@ -8,6 +8,7 @@ on with that one.
 import os
 import signal
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ def together(folder: Path) -> None:
     second, again = os.environ["RANK"] == "1", int(os.environ["TORCHELASTIC_RESTART_COUNT"]) > 0
     saving = replace(CONFIG, save_every=1e-9, recompute=True, accumulate=2)
     killed = Killing(corpus.path) if second and not again else corpus
+    if second and again:
+        time.sleep(1)  # so that the first looks for it before it says where it is
     with parallel.joined():  # once for all calls of train
         if not again:
             train(corpus, folder / "both", tiny, CONFIG)
