@@ -103,10 +103,11 @@ def _train(args: argparse.Namespace) -> int:
     import torch
 
     from codebyte.checkpoint import load
-    from codebyte.config import PRESETS, TrainConfig
+    from codebyte.config import TrainConfig
     from codebyte.errors import ConfigError
     from codebyte.growth import grown
     from codebyte.memory import keep_freed_memory
+    from codebyte.presets import PRESETS
     from codebyte.training import train
 
     keep_freed_memory()

@@ -20,13 +20,14 @@ import torch
 from contenders import fail
 from report import Check, Report, parser
 
-from codebyte.config import PRESETS, LevelConfig, ModelConfig, TrainConfig
+from codebyte.config import LevelConfig, ModelConfig, TrainConfig
 from codebyte.corpus import Corpus
 from codebyte.costs import flops_per_byte
 from codebyte.errors import CodebyteError
 from codebyte.megabyte import Megabyte
 from codebyte.memory import keep_freed_memory
 from codebyte.optim import build_optimizers, set_rates
+from codebyte.presets import PRESETS
 from codebyte.vocab import PAD
 
 BASE = "small"

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 import codebyte
-from codebyte.config import PRESETS, LevelConfig, ModelConfig
+from codebyte.config import LevelConfig, ModelConfig
 from codebyte.errors import CheckpointError, CodebyteError
 from codebyte.megabyte import Megabyte
+from codebyte.presets import PRESETS
 
 CONTEXT = 2048
 PATCH = 8

@@ -100,8 +100,8 @@ class Adapting:
         import torch
 
         from codebyte.checkpoint import save
-        from codebyte.config import PRESETS
         from codebyte.megabyte import Megabyte
+        from codebyte.presets import PRESETS
 
         torch.manual_seed(0)
         save(Megabyte(PRESETS["tiny"]), self.out)

@@ -41,11 +41,12 @@ from report import Check, Report, parser, range_of
 from texts import library_files
 
 import codebyte
-from codebyte.config import PRESETS, TrainConfig
+from codebyte.config import TrainConfig
 from codebyte.corpus import Corpus
 from codebyte.corpus_writer import Document, write_corpus
 from codebyte.megabyte import Megabyte
 from codebyte.memory import keep_freed_memory
+from codebyte.presets import PRESETS
 from codebyte.streaming import Stream, bounded
 from codebyte.training import train
 

@@ -16,10 +16,10 @@ import torch
 from report import Check, Report, parser
 from texts import library_code
 
-from codebyte.config import PRESETS
 from codebyte.layers import set_recompute
 from codebyte.megabyte import Megabyte
 from codebyte.memory import give_back_freed_memory
+from codebyte.presets import PRESETS
 
 LENGTHS = (62_500, 250_000, 1_000_000)
 

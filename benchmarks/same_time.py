@@ -31,11 +31,12 @@ from contenders import fail, sizes
 from report import Check, Report, cores, parser
 from workers import Answer, Worker, serve
 
-from codebyte.config import PRESETS, TrainConfig
+from codebyte.config import TrainConfig
 from codebyte.errors import InputError
 from codebyte.megabyte import Megabyte
 from codebyte.memory import keep_freed_memory
 from codebyte.optim import build_optimizers, set_rates
+from codebyte.presets import PRESETS
 
 BAR = 0.25  # bits per byte
 LENGTH = 8192

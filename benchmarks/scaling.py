@@ -7,7 +7,7 @@ the price of its hour as stated (--peak, --share, --price).
 
 from report import Check, Report, parser
 
-from codebyte.config import PRESETS, ModelConfig
+from codebyte.config import ModelConfig
 from codebyte.costs import (
     Cluster,
     activation_bytes,
@@ -15,6 +15,7 @@ from codebyte.costs import (
     num_parameters,
     training_bytes,
 )
+from codebyte.presets import PRESETS
 
 BILLION = 1e9  # parameters of the largest preset: the bar
 PLANS = (  # preset, processors, bytes of text

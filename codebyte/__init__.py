@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from codebyte.checkpoint import load, save
-    from codebyte.config import PRESETS, ModelConfig, SamplingParams, TrainConfig
+    from codebyte.config import ModelConfig, SamplingParams, TrainConfig
     from codebyte.corpus import Corpus
     from codebyte.decode import generate
     from codebyte.dropin import MEGABYTE, TerraByte
     from codebyte.errors import CodebyteError
     from codebyte.megabyte import Megabyte
+    from codebyte.presets import PRESETS
     from codebyte.scoring import surprisal
     from codebyte.streaming import stream_surprisal
     from codebyte.training import train
@@ -43,7 +44,7 @@ __all__ = [
 # No name may also be the name of a module here: importing the module would replace the name.
 _HOMES = {
     "MEGABYTE": "codebyte.dropin",
-    "PRESETS": "codebyte.config",
+    "PRESETS": "codebyte.presets",
     "CodebyteError": "codebyte.errors",
     "Corpus": "codebyte.corpus",
     "Megabyte": "codebyte.megabyte",

@@ -9,7 +9,7 @@ Axes: b batch, t ids, n p ... shape of a full input (`max_seq_len`), v vocabular
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from codebyte.caches import KVCache, Tail
 from codebyte.config import LevelConfig, ModelConfig
-from codebyte.errors import CheckpointError, ConfigError
+from codebyte.errors import ConfigError
 from codebyte.layers import Stack
-from codebyte.lucidrains import config_of
 from codebyte.megabyte import Megabyte
 from codebyte.paper import PaperLevel, PaperWiring
 
@@ -32,7 +31,7 @@ class MEGABYTE(nn.Module):
     """A language model over ids of any kind, in patches of fixed size.
 
     `model` inside is a `Megabyte`. A state dict of MEGABYTE-pytorch does not fit it: read one with
-    `from_lucidrains`.
+    `codebyte.lucidrains_weights.from_lucidrains`.
     """
 
     def __init__(
@@ -236,33 +235,6 @@ class MEGABYTE(nn.Module):
 
 
 TerraByte = MEGABYTE
-
-
-def from_lucidrains(
-    weights: Mapping[str, Tensor], *, max_seq_len: Sequence[int], dim_head: int = 64
-) -> Megabyte:
-    """Gives a model with weights trained by MEGABYTE-pytorch 0.3.6, and the logits it had there.
-
-    Its first id is predicted as it was trained to be, which is not what `forward_empty` gave there.
-
-    Args:
-        weights: the original's state dict, such as `torch.load(file, weights_only=True)` gives.
-        max_seq_len: as the original was made with.
-        dim_head: as the original was made with.
-
-    Raises:
-        CheckpointError: if the weights are not of such a model.
-    """
-    config = config_of(weights, max_seq_len=tuple(max_seq_len), dim_head=dim_head)
-    model = Megabyte(config)
-    try:
-        model.wiring.load_state_dict(dict(weights))
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(
-            f"these weights do not fit max_seq_len {max_seq_len} and dim_head {dim_head} ({reason})"
-        ) from error
-    return model.eval()
 
 
 class _PositionedStack(Stack):

@@ -16,7 +16,6 @@ Axes: b batch, r rows, t ids, n places, p places in a patch, d width, h heads, v
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -26,7 +25,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from codebyte.config import LevelConfig, ModelConfig
-from codebyte.errors import CheckpointError, InputError
+from codebyte.errors import InputError
 
 ROPE_THETA = 10000.0
 
@@ -252,50 +251,3 @@ def _shifted(x: Tensor) -> Tensor:
 def _turned(x: Tensor, angles: Tensor) -> Tensor:
     left, right = x.chunk(2, dim=-1)
     return x * angles.cos() + torch.cat([-right, left], dim=-1) * angles.sin()
-
-
-def config_of(
-    weights: Mapping[str, Tensor], *, max_seq_len: tuple[int, ...], dim_head: int = 64
-) -> ModelConfig:
-    """Reads the shape of a MEGABYTE-pytorch 0.3.6 model from its state dict.
-
-    Args:
-        weights: of `MEGABYTE.state_dict()`.
-        max_seq_len: as the model was made with, coarsest first; the weights do not tell it.
-        dim_head: as the model was made with.
-
-    Raises:
-        CheckpointError: if these are not weights of such a model.
-    """
-    try:
-        levels = []
-        for i, size in enumerate(max_seq_len):
-            layer = f"transformers.{i}.layers.0."
-            dim = weights[f"start_tokens.{i}"].shape[0]
-            count = sum(
-                f"transformers.{i}.layers.{n}.0.to_q.weight" in weights for n in range(len(weights))
-            )
-            levels.append(
-                LevelConfig(
-                    dim=dim,
-                    layers=count,
-                    head_dim=dim_head,
-                    heads=weights[layer + "0.to_q.weight"].shape[0] // dim_head,
-                    ff_mult=weights[layer + "1.1.weight"].shape[0] // dim,
-                    patch_size=size,
-                )
-            )
-        learned, rotary = "pos_embs.0.weight", "transformers.0.rotary_emb.inv_freq"
-        return ModelConfig(
-            levels=tuple(reversed(levels)),
-            wiring="lucidrains",
-            patching="fixed",
-            positions=(*(["learned"] * (learned in weights)), *(["rotary"] * (rotary in weights))),
-            context=math.prod(max_seq_len),
-            vocab_size=weights["to_logits.weight"].shape[0],
-        )
-    except (KeyError, IndexError) as error:
-        raise CheckpointError(
-            f"these are not weights of MEGABYTE-pytorch 0.3.6 with max_seq_len {max_seq_len}: "
-            f"{error} is missing"
-        ) from error

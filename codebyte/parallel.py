@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from codebyte.layers import Stack
 
 if TYPE_CHECKING:
+    from torch.distributed.distributed_c10d import Store
     from torch.distributed.tensor import DTensor
 
 LONGEST_WAIT = timedelta(minutes=5)  # for another process; then all fail, and torchrun starts again
@@ -51,17 +52,20 @@ def joined() -> Iterator[tuple[int, int]]:
     dist.destroy_process_group()
 
 
-def _meeting_place() -> dist.Store:
+def _meeting_place() -> "Store":
     """Where processes leave their addresses, apart for each time that torchrun starts them.
 
     torchrun keeps one store for all its restarts, in which a process may find where another was
     before the restart and wait there. On several machines restarts are counted on each, so they
     share one place.
     """
-    store, _, _ = next(dist.rendezvous("env://", timeout=LONGEST_WAIT))
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    store, _, _ = next(rendezvous("env://", timeout=LONGEST_WAIT))
     alone = os.environ.get("GROUP_WORLD_SIZE", "1") == "1"
     restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if alone else "all"
-    return dist.PrefixStore(f"restart_{restart}", store)
+    return PrefixStore(f"restart_{restart}", store)
 
 
 def rank() -> int:

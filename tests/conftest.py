@@ -146,7 +146,7 @@ def make_model() -> MakeModel:
 @pytest.fixture
 def tiny_model(make_model: MakeModel) -> "Megabyte":
     """The preset "tiny" with random weights, on the CPU."""
-    from codebyte.config import PRESETS
+    from codebyte.presets import PRESETS
 
     return make_model(PRESETS["tiny"])
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from codebyte.checkpoint import save
-from codebyte.config import PRESETS
 from codebyte.fim import fim_prompt
 from codebyte.megabyte import Megabyte
+from codebyte.presets import PRESETS
 from codebyte.vocab import EOT, PAD
 
 TEXT = """\

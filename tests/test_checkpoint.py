@@ -14,9 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from codebyte.checkpoint import load, load_training, save
-from codebyte.config import PRESETS, LevelConfig, ModelConfig
+from codebyte.config import LevelConfig, ModelConfig
 from codebyte.errors import CheckpointError, ConfigError, InputError
 from codebyte.megabyte import Megabyte
+from codebyte.presets import PRESETS
 
 TINY = PRESETS["tiny"]
 THREE_LEVELS = replace(

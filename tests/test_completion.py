@@ -9,11 +9,12 @@ from conftest import MakeModel
 from taught import ENDLESS, taught_checkpoint
 
 from codebyte.checkpoint import load
-from codebyte.config import PRESETS, SamplingParams
+from codebyte.config import SamplingParams
 from codebyte.decode import generate
 from codebyte.errors import InputError
 from codebyte.fim import fim_prompt
 from codebyte.megabyte import Megabyte
+from codebyte.presets import PRESETS
 from codebyte.scoring import surprisal
 from codebyte.tasks.caret import opening
 from codebyte.tasks.completion import Completer, Completion, Piece

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from codebyte.config import PRESETS, LevelConfig, ModelConfig, SamplingParams, TrainConfig
+from codebyte.config import LevelConfig, ModelConfig, SamplingParams, TrainConfig
 from codebyte.errors import ConfigError
+from codebyte.presets import PRESETS
 
 TINY = PRESETS["tiny"]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from codebyte.config import PRESETS, LevelConfig, ModelConfig, TrainConfig
+from codebyte.config import LevelConfig, ModelConfig, TrainConfig
 from codebyte.costs import (
     Cluster,
     activation_bytes,
@@ -16,6 +16,7 @@ from codebyte.costs import (
 )
 from codebyte.megabyte import Megabyte
 from codebyte.optim import build_optimizers
+from codebyte.presets import PRESETS
 
 
 def test_presets_are_counted_as_they_are_built() -> None:

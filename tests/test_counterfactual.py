@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from codebyte.config import PRESETS, LevelConfig, ModelConfig
+from codebyte.config import LevelConfig, ModelConfig
 from codebyte.megabyte import Megabyte
+from codebyte.presets import PRESETS
 from codebyte.scoring import surprisal
 from codebyte.tasks.counterfactual import Change, Row
 from codebyte.tasks.edit import Edit

@@ -8,11 +8,12 @@ from conftest import MakeModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codebyte.config import PRESETS, SamplingParams
+from codebyte.config import SamplingParams
 from codebyte.decode import Decoder, generate, generate_batch
 from codebyte.decoder import MOST_MARKS
 from codebyte.errors import InputError
 from codebyte.megabyte import Megabyte
+from codebyte.presets import PRESETS
 from codebyte.sampling import Sampler, bits_of, until_stop, whole_characters
 from codebyte.vocab import EOT, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, PAD, VOCAB_SIZE
 

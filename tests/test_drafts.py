@@ -9,12 +9,13 @@ from conftest import MakeModel
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codebyte.config import PRESETS, LevelConfig, ModelConfig, SamplingParams
+from codebyte.config import LevelConfig, ModelConfig, SamplingParams
 from codebyte.decode import generate
 from codebyte.decoder import Decoder
 from codebyte.drafts import MOST_PAUSE, Draft, FirstOf, Guesser, PromptLookup, Verifier
 from codebyte.fewbytes import MOST
 from codebyte.megabyte import Megabyte
+from codebyte.presets import PRESETS
 from codebyte.sampling import Sampler
 from codebyte.vocab import FIM_MIDDLE
 

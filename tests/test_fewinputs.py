@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from codebyte.config import PRESETS
 from codebyte.fewhashes import FewHashes
 from codebyte.fewinputs import FewInputs
 from codebyte.followed import Followed
 from codebyte.hashing import BEFORE, context_hashes, reach_of
 from codebyte.inputs import ByteInputs
+from codebyte.presets import PRESETS
 from codebyte.vocab import EOT, FIM_MIDDLE
 
 LENGTHS, WORDS, MOST = (2, 4), (0, 1, 2), 8

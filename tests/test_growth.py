@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from codebyte.config import PRESETS
 from codebyte.errors import ConfigError
 from codebyte.growth import grown
 from codebyte.megabyte import Megabyte
+from codebyte.presets import PRESETS
 
 TINY = replace(PRESETS["tiny"], matches=(2, 4), match_words=(), match_depth=1)
 LARGER = replace(TINY, matches=(2, 3, 4, 8), match_words=(0, 2), match_depth=3, context=256)

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from codebyte.config import PRESETS, LevelConfig, ModelConfig
+from codebyte.config import LevelConfig, ModelConfig
 from codebyte.megabyte import Megabyte
+from codebyte.presets import PRESETS
 
 SYMBOLS = 16
 ENTROPY = math.log(SYMBOLS)  # nats

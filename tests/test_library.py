@@ -35,7 +35,7 @@ def repo(place: Path, make_repo: MakeRepo) -> Path:
 
 @pytest.fixture(scope="module")
 def library(place: Path, repo: Path, request: pytest.FixtureRequest) -> Library:
-    from codebyte.config import PRESETS
+    from codebyte.presets import PRESETS
 
     library = Library(place / "index", Megabyte(PRESETS["tiny"]))
     library.add(str(repo), lambda *_: None)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from codebyte.checkpoint import load, save
-from codebyte.dropin import from_lucidrains
 from codebyte.errors import CheckpointError, InputError
+from codebyte.lucidrains_weights import from_lucidrains
 
 SHAPES: list[dict[str, Any]] = [
     {"dim": (32, 16), "depth": (2, 1), "max_seq_len": (6, 4)},

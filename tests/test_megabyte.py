@@ -8,10 +8,11 @@ import torch
 from conftest import MakeModel
 from torch import Tensor
 
-from codebyte.config import PRESETS, LevelConfig, ModelConfig
+from codebyte.config import LevelConfig, ModelConfig
 from codebyte.errors import InputError
 from codebyte.fewbytes import FewBytes
 from codebyte.megabyte import Megabyte
+from codebyte.presets import PRESETS
 from codebyte.vocab import EOT, FILE, PAD
 
 TINY = PRESETS["tiny"]

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from codebyte.clues import NUM_FEATURES, MixerWeights, find_clues
-from codebyte.config import PRESETS
 from codebyte.contexts import REACH
 from codebyte.errors import CheckpointError
 from codebyte.megabyte import Megabyte
 from codebyte.mixer_fit import examples, fit_mixer
 from codebyte.mixing import Mixer, log_probabilities, mixed_surprisal
+from codebyte.presets import PRESETS
 from codebyte.recall import Recall
 from codebyte.scoring import surprisal
 from tests.conftest import APP, TEST_APP, MakeModel

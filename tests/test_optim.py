@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from codebyte.config import PRESETS, TrainConfig
+from codebyte.config import TrainConfig
 from codebyte.megabyte import Megabyte
 from codebyte.optim import Muon, build_optimizers, decay_start, orthogonal, rate_at
+from codebyte.presets import PRESETS
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (48, 16), (16, 48), (3, 32, 16)])

@@ -12,8 +12,8 @@ import torch
 from together import CONFIG, Stopping
 
 from codebyte import checkpoint
-from codebyte.config import PRESETS
 from codebyte.corpus import Corpus, Document, write_corpus
+from codebyte.presets import PRESETS
 from codebyte.progress import read_metrics
 from codebyte.training import train
 

@@ -13,7 +13,7 @@ import codebyte
 ROOT = Path(__file__).parent.parent
 PROMISED = {
     "MEGABYTE": "codebyte.dropin",
-    "PRESETS": "codebyte.config",
+    "PRESETS": "codebyte.presets",
     "CodebyteError": "codebyte.errors",
     "Corpus": "codebyte.corpus",
     "Megabyte": "codebyte.megabyte",

@@ -7,9 +7,10 @@ import torch
 from conftest import MakeModel
 
 from codebyte import layers
-from codebyte.config import PRESETS, ModelConfig
+from codebyte.config import ModelConfig
 from codebyte.layers import set_recompute
 from codebyte.megabyte import Megabyte
+from codebyte.presets import PRESETS
 
 TINY = PRESETS["tiny"]
 SPARSE = replace(

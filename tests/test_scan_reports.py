@@ -9,7 +9,8 @@ import jsonschema
 import numpy as np
 import pytest
 
-from codebyte.apps.report_html import HEAT_BYTES, html_report
+from codebyte.apps.report_heat import HEAT_BYTES
+from codebyte.apps.report_html import html_report
 from codebyte.apps.report_json import json_report
 from codebyte.apps.report_sarif import sarif_report
 from codebyte.apps.report_text import text_report

@@ -12,10 +12,11 @@ from conftest import MakeModel
 import codebyte
 from codebyte import streaming
 from codebyte.caches import KVCache
-from codebyte.config import PRESETS, LevelConfig, ModelConfig, SamplingParams
+from codebyte.config import LevelConfig, ModelConfig, SamplingParams
 from codebyte.errors import InputError
 from codebyte.inputs import History
 from codebyte.megabyte import Megabyte
+from codebyte.presets import PRESETS
 from codebyte.streaming import Stream, bounded, stream_states, stream_surprisal
 
 TINY = PRESETS["tiny"]

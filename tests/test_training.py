@@ -11,9 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from codebyte import checkpoint
-from codebyte.config import PRESETS, TrainConfig
+from codebyte.config import TrainConfig
 from codebyte.corpus import Corpus, Document, write_corpus
 from codebyte.errors import CheckpointError, ConfigError
+from codebyte.presets import PRESETS
 from codebyte.progress import read_metrics
 from codebyte.training import train
 

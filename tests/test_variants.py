@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from codebyte.config import PRESETS, LevelConfig, SamplingParams
+from codebyte.config import LevelConfig, SamplingParams
 from codebyte.errors import ConfigError, InputError
+from codebyte.presets import PRESETS
 from codebyte.scoring import surprisal
 from codebyte.variants import Autoencoder, Seq2Seq
 from codebyte.vocab import EOT

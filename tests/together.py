@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from codebyte import parallel
-from codebyte.config import PRESETS, TrainConfig
+from codebyte.config import TrainConfig
 from codebyte.corpus import Corpus
+from codebyte.presets import PRESETS
 from codebyte.training import train
 
 CONFIG = TrainConfig(
