@@ -19,7 +19,7 @@ import numpy as np
 import pyppmd
 import zstandard
 from contenders import fail, load_ours
-from report import Check, Report, interval, parser
+from report import Check, Report, held_out_parser, interval, parse_held_out
 from texts import by_language, draw, validation_files
 
 import codebyte
@@ -89,15 +89,11 @@ def training_text(corpus: Corpus) -> bytes:
 
 def main() -> None:
     """Runs the benchmark."""
-    options = parser(__doc__)
-    options.add_argument("--corpus", help="a corpus folder (codebyte.corpus)")
-    options.add_argument("--checkpoint", help="a model's folder (default: the packaged model)")
+    options = held_out_parser(__doc__)
     options.add_argument("--bytes", type=int, default=1_000_000, help="of Python")
     options.add_argument("--other-bytes", type=int, default=100_000, help="of other languages")
     options.add_argument("--seed", type=int, default=1)
-    args = options.parse_args()
-    if args.corpus is None and not args.quick:
-        options.error("give a --corpus; only --quick goes without")
+    args = parse_held_out(options)
     report = Report("bits_per_byte", quick=args.quick, packages=("brotli", "pyppmd", "zstandard"))
     try:
         shard = validation_files(args.corpus)

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from contenders import fail, load_ours
 from copying import copied_line, copied_span
-from report import Check, Report, cores, interval, parser
+from report import Check, Report, cores, held_out_parser, interval, parse_held_out
 from texts import validation_files
 
 from codebyte.corpus import Shard
@@ -81,15 +81,11 @@ class Mark:
 
 def main() -> None:
     """Runs the benchmark."""
-    options = parser(__doc__)
-    options.add_argument("--corpus", help="a corpus folder (codebyte.corpus)")
-    options.add_argument("--checkpoint", help="a model's folder (default: the packaged model)")
+    options = held_out_parser(__doc__)
     options.add_argument("--cuts", type=int, default=CUTS)
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--jobs", type=int, default=cores(), help="processes of one thread each")
-    args = options.parse_args()
-    if args.corpus is None and not args.quick:
-        options.error("give a --corpus; only --quick goes without")
+    args = parse_held_out(options)
     report = Report("completion", quick=args.quick)
     try:
         shard = validation_files(args.corpus)

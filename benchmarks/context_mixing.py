@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from bits_per_byte import training_text
 from contenders import fail, load_ours
-from report import Check, Report, interval, parser
+from report import Check, Report, held_out_parser, interval, parse_held_out
 from texts import by_language, draw, validation_files
 
 import codebyte
@@ -35,15 +35,11 @@ def archive_size(data: bytes) -> int:
 
 def main() -> None:
     """Runs the benchmark."""
-    options = parser(__doc__)
-    options.add_argument("--corpus", help="a corpus folder (codebyte.corpus)")
-    options.add_argument("--checkpoint", help="a model's folder (default: the packaged model)")
+    options = held_out_parser(__doc__)
     options.add_argument("--bytes", type=int, default=1_000_000, help="of Python")
     options.add_argument("--primed", type=int, default=20, help="files that are tried primed")
     options.add_argument("--seed", type=int, default=1)
-    args = options.parse_args()
-    if args.corpus is None and not args.quick:
-        options.error("give a --corpus; only --quick goes without")
+    args = parse_held_out(options)
     if shutil.which("zpaq") is None:
         fail(InputError("zpaq is not on the PATH: apt-get install zpaq"))
     report = Report("context_mixing", quick=args.quick)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from contenders import fail, load_ours
 from numpy.typing import NDArray
-from report import Check, Report, interval, parser
+from report import Check, Report, held_out_parser, interval, parse_held_out
 from texts import validation_files
 
 from codebyte import mixing
@@ -31,14 +31,10 @@ KINDS = ("model", "mixer alone", "both")
 
 def main() -> None:
     """Runs the benchmark."""
-    options = parser(__doc__)
-    options.add_argument("--corpus", help="a corpus folder (codebyte.corpus)")
-    options.add_argument("--checkpoint", help="a model's folder (default: the packaged model)")
+    options = held_out_parser(__doc__)
     options.add_argument("--bytes", type=int, default=150_000, help="of each repository, in order")
     options.add_argument("--repositories", type=int, help="so many of them (default: all)")
-    args = options.parse_args()
-    if args.corpus is None and not args.quick:
-        options.error("give a --corpus; only --quick goes without")
+    args = parse_held_out(options)
     report = Report("mixing", quick=args.quick)
     try:
         shard = validation_files(args.corpus)

@@ -149,6 +149,22 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return made
 
 
+def held_out_parser(description: str | None) -> argparse.ArgumentParser:
+    """A command line for what is measured on the held-out files of a corpus."""
+    made = parser(description)
+    made.add_argument("--corpus", help="a corpus folder (codebyte.corpus)")
+    made.add_argument("--checkpoint", help="a model's folder (default: the packaged model)")
+    return made
+
+
+def parse_held_out(options: argparse.ArgumentParser) -> argparse.Namespace:
+    """The options of a `held_out_parser`; only a quick run goes without a corpus."""
+    args = options.parse_args()
+    if args.corpus is None and not args.quick:
+        options.error("give a --corpus; only --quick goes without")
+    return args
+
+
 def range_of(values: Sequence[float]) -> list[float]:
     """The lowest and the highest."""
     return [min(values), max(values)] if values else [math.nan, math.nan]

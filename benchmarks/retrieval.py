@@ -19,7 +19,7 @@ import numpy as np
 from completion import LONGEST, Cut, Mark, cuts, mark, mean, summary
 from contenders import fail, load_ours
 from copying import copied_line
-from report import Check, Report, interval, parser
+from report import Check, Report, held_out_parser, interval, parse_held_out
 from texts import validation_files
 
 from codebyte.apps.context import with_context
@@ -35,15 +35,11 @@ BAR_MILLISECONDS = 30.0  # within which snippets must be there, the 95th percent
 
 def main() -> None:
     """Runs the benchmark."""
-    options = parser(__doc__)
-    options.add_argument("--corpus", help="a corpus folder (codebyte.corpus)")
-    options.add_argument("--checkpoint", help="a model's folder (default: the packaged model)")
+    options = held_out_parser(__doc__)
     options.add_argument("--cuts", type=int, default=CUTS)
     options.add_argument("--budget", type=int, default=BUDGET, help="bytes of snippets")
     options.add_argument("--seed", type=int, default=1)
-    args = options.parse_args()
-    if args.corpus is None and not args.quick:
-        options.error("give a --corpus; only --quick goes without")
+    args = parse_held_out(options)
     report = Report("retrieval", quick=args.quick)
     try:
         shard = validation_files(args.corpus)
