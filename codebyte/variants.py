@@ -68,8 +68,7 @@ class Seq2Seq(nn.Module):
     @contextmanager
     def _given(self, source: Tensor) -> Iterator[None]:
         """While the decoder has this source, (b, t) ids, before its target."""
-        ended = F.pad(source.long(), (0, 1), value=EOT)  # so that its last patch is finished too
-        self._inputs.source, self._trunk.memory = ended, self.memory(source)
+        self._inputs.source, self._trunk.memory = _ended(source), self.memory(source)
         try:
             yield
         finally:
@@ -77,8 +76,7 @@ class Seq2Seq(nn.Module):
 
     def memory(self, source: Tensor) -> Tensor:
         """What is kept of a source: (b, t) ids -> (b, k, g), a state for each patch."""
-        ended = F.pad(source.long(), (0, 1), value=EOT)
-        return self.to_memory(norm(self.encoder.patch_states(ended)))
+        return self.to_memory(norm(self.encoder.patch_states(_ended(source))))
 
     def loss(self, source: Tensor, target: Tensor) -> Tensor:
         """Mean surprise of the target's ids in nats, PAD left out.
@@ -118,6 +116,11 @@ class Seq2Seq(nn.Module):
         params = replace(params, max_new_bytes=min(params.max_new_bytes, room))
         state = self.init_state(torch.tensor([list(source)], dtype=torch.int64))
         yield from generate(self.decoder, b"", params, state=state)
+
+
+def _ended(source: Tensor) -> Tensor:
+    """(b, t) -> (b, t + 1), so that its last patch is finished too."""
+    return F.pad(source.long(), (0, 1), value=EOT)
 
 
 class _WithMemory(Stack):
