@@ -1,7 +1,7 @@
 """Text of other repositories that comes with the package, so that adaptation does not forget it.
 
 `replay.xz` holds pieces of files that the packaged model was trained on (NOTICE names the
-repositories and their licences): most are replayed while adapting, the rest tell how much was
+repositories, replay.LICENSE has their licences): most are replayed while adapting, the rest tell how much was
 forgotten.
 """
 
