@@ -48,6 +48,7 @@ class Neighbours:
         self.root = root
         self._most = most
         self._told: dict[str, tuple[_Stat, int]] = {}  # and how many bytes it has
+        self._refused: dict[str, _Stat] = {}  # what was read and is not to be told
 
     def changes(self, near: str = "") -> Iterator[Change]:
         """What is new, changed or gone since the last time; nothing that is the same is read.
@@ -59,13 +60,13 @@ class Neighbours:
         for name in [name for name in self._told if name not in listed]:
             del self._told[name]
             yield Change(name, None)
-        new = [name for name in listed if self._told.get(name, (None,))[0] != listed[name]]
+        new = {name for name in listed if self._told.get(name, (None,))[0] != listed[name]}
         left = self._most - sum(size for name, (_, size) in self._told.items() if name not in new)
         found = []
         for name in sorted(new, key=lambda name: _distance(name, near)):
-            text = self._read(name)
+            text = self._read(name, listed[name], left)
             known = self._told.pop(name, None)
-            if text is None or len(text) > left:
+            if text is None:
                 if known is not None:
                     yield Change(name, None)
                 continue
@@ -88,7 +89,10 @@ class Neighbours:
             return {}  # a repository that git cannot list helps nobody
         return listed
 
-    def _read(self, name: str) -> bytes | None:
+    def _read(self, name: str, stat: _Stat, left: int) -> bytes | None:
+        """A file's text, if it is worth telling and takes no more than what is left of the room."""
+        if stat[0] > left or self._refused.get(name) == stat:
+            return None
         file = self.root / name
         try:
             if file.is_symlink() or not file.is_file():
@@ -97,8 +101,10 @@ class Neighbours:
                 text = opened.read(LARGEST + 1)
         except OSError:
             return None
-        worth = len(text) <= LARGEST and searched_content(text, language_of(name)) is None
-        return text if worth else None
+        if len(text) <= left and searched_content(text, language_of(name)) is None:
+            return text
+        self._refused[name] = stat
+        return None
 
 
 def mixer_for(root: Path, near: str = "", most: int = MOST_BYTES) -> Mixer:

@@ -7,6 +7,7 @@ import pytest
 from taught import taught_checkpoint
 
 from codebyte.checkpoint import load
+from codebyte.indexer.listing import searched_content
 from codebyte.mixing import Mixer
 from codebyte.tasks.completion import Completer
 from codebyte.tasks.neighbours import Neighbours, mixer_in, root_of
@@ -62,6 +63,25 @@ def test_no_more_is_read_than_the_limit_and_the_nearest_are(repo: Path) -> None:
         "post/stamp.py",
         "post/tariff.py",
     ]
+
+
+def test_what_was_refused_or_had_no_room_is_not_read_again(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repo / "post/data.py").write_bytes(bytes(range(256)) * 2)
+    looked_at = []
+
+    def counted(text: bytes, language: str | None) -> str | None:
+        looked_at.append(text)
+        return searched_content(text, language)
+
+    monkeypatch.setattr("codebyte.tasks.neighbours.searched_content", counted)
+    neighbours = Neighbours(repo, most=600)
+    assert "post/data.py" not in names(neighbours, "post/tariff.py")
+    (repo / "web/page.js").write_bytes(FILES["web/page.js"] * 9)
+    del looked_at[:]
+    assert names(neighbours, "post/tariff.py") == ["web/page.js"]  # gone: no room any more
+    assert looked_at == []
 
 
 def test_links_ignored_and_binary_files_are_left_out(repo: Path, tmp_path: Path) -> None:
