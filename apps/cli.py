@@ -92,7 +92,9 @@ def complete(
     ] = None,
     multiline: Annotated[
         bool | None,
-        typer.Option("--multiline/--one-line", help="Many lines or one; decided by the code."),
+        typer.Option(
+            "--multiline/--one-line", help="Many lines or one; the code decides if not given."
+        ),
     ] = None,
     alone: Alone = False,
     checkpoint: Checkpoint = None,
