@@ -143,7 +143,8 @@ def _what_it_holds(text: bytes, kind: str) -> str | None:
     """What the first bytes of encoded data say that it is."""
     try:
         if kind == "escaped":
-            raw = bytes(int(digits, 16) for digits in re.findall(rb"[xu%](?:00)?(..)", text))
+            pairs = re.findall(rb"(?:\\x|\\u00|%)([0-9a-fA-F]{2})|\\([0-3][0-7]{2})", text)
+            raw = bytes(int(digits, 16) if digits else int(octal, 8) for digits, octal in pairs)
         elif kind == "hexadecimal":
             digits = re.sub(rb"[^0-9a-fA-F]", b"", text)
             raw = binascii.unhexlify(digits[: len(digits) // 2 * 2])

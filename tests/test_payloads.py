@@ -109,6 +109,14 @@ def test_what_data_decodes_to_is_told() -> None:
     assert finding.suspicion > 0.9
 
 
+@pytest.mark.parametrize("form", [b"\\x%02x", b"\\u00%02x", b"%%%02x", b"\\%03o"])
+def test_what_escaped_data_holds_is_told_with_zeros_in_it(form: bytes) -> None:
+    code = b"\0asm\1\0\0\0" + bytes(range(60))
+    escaped = b"".join(form % byte for byte in code)
+    (finding,) = find_payloads(b"s = '" + escaped + b"'\n", "a.js")
+    assert finding.reasons[1] == "decodes to WebAssembly"
+
+
 def test_where_data_is_everyday_it_is_less_suspicious() -> None:
     def worst(data: bytes, path: str) -> float:
         return max((finding.suspicion for finding in find_payloads(data, path)), default=0.0)
