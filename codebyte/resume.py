@@ -107,7 +107,7 @@ def restore_run(folder: Path, model: Megabyte, optimizers: Optimizers) -> int:
     for name, optimizer, p in _named(model, optimizers):
         for kind, value in by_name.get(name, {}).items():
             if value.numel() == 1 and p.numel() > 1:  # a count of steps
-                optimizer.state[p][kind] = value.cpu().reshape(())
+                optimizer.state[p][kind] = value.to(p.device, torch.float32).reshape(())
             else:
                 optimizer.state[p][kind] = value if in_parts else parallel.part_of(value, p)
     return step

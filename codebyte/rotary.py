@@ -54,9 +54,10 @@ def exact_turns(half: int, positions: Tensor) -> Tensor:
     Angles are counted in 2^-64 of a turn: a product that wraps around is the angle, with nothing
     lost however large the position, so that places always turn by their distance alone.
     """
-    steps = (_frequencies(half) / math.pi * 2.0**63).long().to(positions.device)
-    angles = (positions[..., None] * steps).double() * (math.pi * 2.0**-63)
-    return torch.stack([angles.cos(), angles.sin()]).float()
+    device = "cpu" if positions.is_mps else positions.device  # Apple's GPUs have no float64
+    steps = (_frequencies(half) / math.pi * 2.0**63).long().to(device)
+    angles = (positions.to(device)[..., None] * steps).double() * (math.pi * 2.0**-63)
+    return torch.stack([angles.cos(), angles.sin()]).float().to(positions.device)
 
 
 def _frequencies(half: int) -> Tensor:

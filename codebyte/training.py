@@ -218,13 +218,13 @@ class _Run:
     @torch.no_grad()
     def validate(self) -> float:
         """Bits per byte over the same rows of the validation split each time."""
-        totals = torch.zeros(2, dtype=torch.float64, device=self.device)
+        nats, count = 0.0, 0
         self.model.eval()
         for part in range(math.ceil(self.config.validate_rows / self.config.rows)):
             ids = self._rows("valid", part, self.config.rows)
-            totals += torch.stack([self._nats(ids).double(), (ids < 256).sum().double()])
+            nats += float(parallel.add_up(self._nats(ids)))
+            count += int(parallel.add_up((ids < 256).sum()))
         self.model.train()
-        nats, count = parallel.add_up(totals).tolist()
         return nats / max(count, 1) / math.log(2)
 
     @torch.no_grad()
@@ -235,7 +235,7 @@ class _Run:
         self.model.step(torch.tensor([out]), state)
         generator = torch.Generator().manual_seed(self.config.seed)
         for _ in range(length):
-            chances = (state.logits[:, :256] / 0.7).softmax(dim=-1)
+            chances = (state.logits[:, :256].cpu() / 0.7).softmax(dim=-1)
             out.append(int(torch.multinomial(chances, 1, generator=generator)))
             self.model.step(torch.tensor([out[-1:]]), state)
         return bytes(out).decode("utf-8", "replace")

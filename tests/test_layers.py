@@ -1,11 +1,14 @@
 """The parts of a level: windows, positions, dropout, and steps that equal the whole."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from codebyte import layers
 from codebyte.caches import KVCache
@@ -16,7 +19,7 @@ from codebyte.layers import (
     FeedForward,
     Stack,
 )
-from codebyte.rotary import rotate
+from codebyte.rotary import exact_turns, rotate
 from codebyte.sparse import window_attention
 
 FULL = LevelConfig(dim=32, head_dim=8)
@@ -84,6 +87,23 @@ def test_scores_depend_on_distance_alone(shift: int) -> None:
     scores = rotate(q, places) @ rotate(k, places).mT
     moved = rotate(q, places + shift) @ rotate(k, places + shift).mT
     torch.testing.assert_close(moved, scores, rtol=0, atol=1e-4)
+
+
+class NoDoubles(TorchDispatchMode):
+    """Fails where a float64 tensor would be on an Apple GPU, which has none."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        made = func(*args, **(kwargs or {}))
+        assert not (isinstance(made, Tensor) and made.is_mps and made.dtype == torch.float64)
+        return made
+
+
+def test_turns_at_any_position_are_given_where_there_is_no_float64() -> None:
+    with FakeTensorMode(), NoDoubles():
+        found = exact_turns(4, torch.arange(5, device="mps"))
+    assert (found.device.type, found.dtype, found.shape) == ("mps", torch.float32, (2, 5, 4))
 
 
 def test_positions_may_differ_between_rows() -> None:

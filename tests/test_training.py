@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from codebyte import checkpoint
+from codebyte import checkpoint, resume
 from codebyte.config import TrainConfig
 from codebyte.corpus import Corpus, Document, write_corpus
 from codebyte.errors import CheckpointError, ConfigError
+from codebyte.megabyte import Megabyte
+from codebyte.optim import build_optimizers
 from codebyte.presets import PRESETS
 from codebyte.progress import read_metrics
 from codebyte.training import train
@@ -74,6 +77,38 @@ def test_an_interrupted_run_goes_on_with_the_losses_of_a_whole_one(
     assert (second.finished, second.step) == (True, 6)
     assert losses(out) == losses(whole)
     assert valid(out)[-1] == valid(whole)[-1]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_trains_validates_and_goes_on(corpus: Corpus, whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(InterruptedCorpus(corpus.path), out, PRESETS["tiny"], CONFIG, device="cuda")
+    assert train(corpus, out, PRESETS["tiny"], CONFIG, resume=True, device="cuda").finished
+    np.testing.assert_allclose(losses(out), losses(whole), rtol=5e-2)  # bfloat16
+    np.testing.assert_allclose(valid(out), valid(whole), rtol=5e-2)
+
+
+def test_all_that_an_optimizer_keeps_goes_where_its_parameter_is(
+    whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_file = resume.load_file
+    monkeypatch.setattr(
+        resume,
+        "load_file",
+        lambda path, device: {name: value.to(device) for name, value in load_file(path).items()},
+    )
+    model = Megabyte(PRESETS["tiny"]).to("meta")  # stands for a GPU
+    optimizers = build_optimizers(model, CONFIG)
+    assert resume.restore_run(whole / "latest", model, optimizers) == 6
+    kept = [
+        value
+        for optimizer in optimizers
+        for state in optimizer.state.values()
+        for value in state.values()
+    ]
+    assert len(kept) > len(list(model.parameters()))
+    assert {value.device.type for value in kept} == {"meta"}
 
 
 def test_the_checkpoint_before_the_decay_can_be_trained_on(whole: Path) -> None:
