@@ -60,6 +60,16 @@ class Corpus:
         """Bytes of text in a split, sentinels not counted."""
         return len(self.shard(split).data)
 
+    def require(self, split: str) -> None:
+        """Refuses a corpus of which a split is empty.
+
+        Raises:
+            CorpusError: there is no text in the split.
+        """
+        if not self.num_bytes(split):
+            message = f"{self.path} has no {split} text: write it from more repositories or files"
+            raise CorpusError(message)
+
     def batch(
         self,
         split: str,
@@ -92,10 +102,8 @@ class Corpus:
         Raises:
             CorpusError: the split is empty.
         """
+        self.require(split)
         shard = self.shard(split)
-        if not len(shard.data):
-            message = f"{self.path} has no {split} text: write it from more repositories or files"
-            raise CorpusError(message)
         batch = np.empty((rows, length), np.uint16)
         first = (step * world + rank) * rows
         for row, ids in enumerate(batch):

@@ -17,6 +17,7 @@ from codebyte.errors import CorpusError
 
 FORMAT = 1  # of a corpus folder
 VALID_SHARE = 0.05  # of the bytes, where no validation repositories are named
+_LISTED = 8  # repositories, at most, in an error
 
 
 class DocumentLike(Protocol):
@@ -88,7 +89,8 @@ def write_corpus(
         What was written to corpus.json.
 
     Raises:
-        CorpusError: no document was left, or the folder cannot be written.
+        CorpusError: no document was left, none of a repository named in `valid`, or the folder
+            cannot be written.
     """
     out = Path(out)
     skips = Counter() if skips is None else skips
@@ -203,6 +205,9 @@ def _split(
     sizes: Counter[str] = Counter()
     for entry in entries:
         sizes[entry.repo] += entry.size
+    if missing := sorted(set(valid or ()) - set(sizes)):
+        known = ", ".join(sorted(sizes)[:_LISTED]) + ", ..." * (len(sizes) > _LISTED)
+        raise CorpusError(f"no text of {', '.join(missing)} to hold out; there is of: {known}")
     if valid is not None or len(sizes) > 1:
         chosen = set(valid) if valid is not None else _choose_repositories(sizes, share)
         held_out = [entry for entry in entries if entry.repo in chosen]

@@ -77,8 +77,11 @@ def train(
     Raises:
         ConfigError: if `out` holds a run already and `resume` is False.
         CheckpointError: if there is nothing to resume, or it is damaged.
+        CorpusError: if there is nothing to train on or nothing to validate on.
     """
     folder = Path(out)
+    for split in ("train", "valid"):
+        corpus.require(split)
     with parallel.joined() as (rank, world):
         worker = _Worker(pick_device(device), rank, world, shared=shard and world > 1)
         torch.manual_seed(config.seed)

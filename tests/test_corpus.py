@@ -334,6 +334,12 @@ def test_an_empty_split_is_named(tmp_path: Path) -> None:
         Corpus(tmp_path / "corpus").batch("valid", 0, seed=0, rows=1, length=8)
 
 
+def test_a_repository_to_hold_out_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="no text of repo3 to hold out; there is of: owner"):
+        write_corpus(some_documents(), tmp_path / "corpus", valid={"repo3", "owner/repo1"})
+    assert not (tmp_path / "corpus").exists()
+
+
 def test_odd_paths_survive(tmp_path: Path) -> None:
     given = [
         Document(repo="a", path="caf\udce9/x.py", data=text(1, 5)),

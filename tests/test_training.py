@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from codebyte import checkpoint, resume
 from codebyte.config import TrainConfig
 from codebyte.corpus import Corpus, Document, write_corpus
-from codebyte.errors import CheckpointError, ConfigError
+from codebyte.errors import CheckpointError, ConfigError, CorpusError
 from codebyte.megabyte import Megabyte
 from codebyte.optim import build_optimizers
 from codebyte.presets import PRESETS
@@ -148,6 +148,16 @@ def test_a_second_run_in_the_same_folder_is_refused(corpus: Corpus, whole: Path)
     with pytest.raises(ConfigError, match="holds a run already; resume it"):
         train(corpus, whole, PRESETS["tiny"], CONFIG)
     assert (whole / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_an_empty_side_is_said_before_the_first_step(tmp_path: Path, split: str) -> None:
+    documents = [Document(repo="one", path=f"{i}.py", data=b"x = %d\n" % i) for i in range(3)]
+    held_out = {"one"} if split == "train" else set()
+    write_corpus(documents, tmp_path / "corpus", valid=held_out, dedup=False)
+    with pytest.raises(CorpusError, match=f"has no {split} text"):
+        train(Corpus(tmp_path / "corpus"), tmp_path / "run", PRESETS["tiny"], CONFIG)
+    assert not (tmp_path / "run").exists()
 
 
 def test_nothing_to_resume_is_said(corpus: Corpus, tmp_path: Path) -> None:
