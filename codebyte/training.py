@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -203,6 +204,9 @@ class _Run:
         ids = self._rows("train", step, config.rows, **rates)
         count = parallel.add_up((ids != PAD).sum())
         nats = torch.zeros((), device=self.device)
+        # what dropout leaves out is a function of the step, too, and each process has its own
+        drawn = np.random.SeedSequence((config.seed, step, self.worker.rank)).generate_state(1)
+        torch.manual_seed(int(drawn[0]))
         for part in ids.chunk(config.accumulate):
             loss = self._nats(part)
             # of gradients that are shared out the mean is taken, and the sum is wanted

@@ -79,6 +79,18 @@ def test_an_interrupted_run_goes_on_with_the_losses_of_a_whole_one(
     assert valid(out)[-1] == valid(whole)[-1]
 
 
+def test_an_interrupted_run_goes_on_with_the_dropout_of_a_whole_one(
+    corpus: Corpus, whole: Path, tmp_path: Path
+) -> None:
+    levels = tuple(replace(level, ff_dropout=0.2) for level in PRESETS["tiny"].levels)
+    model = replace(PRESETS["tiny"], levels=levels)
+    train(corpus, tmp_path / "whole", model, CONFIG, device="cpu")
+    train(InterruptedCorpus(corpus.path), tmp_path / "run", model, CONFIG, device="cpu")
+    train(corpus, tmp_path / "run", model, CONFIG, resume=True, device="cpu")
+    assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+    assert losses(tmp_path / "whole")[2:] != losses(whole)[2:]  # or nothing was left out
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_trains_validates_and_goes_on(corpus: Corpus, whole: Path, tmp_path: Path) -> None:
