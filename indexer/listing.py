@@ -24,6 +24,8 @@ from codebyte.indexer.languages import language_of
 from codebyte.indexer.repo import open_repo
 
 WORKING_TREE = "working tree"  # the revision's name for files as they lie on the disk
+# Reasons about a file at one moment, which say nothing about the content that its id names.
+PASSING = {"changed while it was read", "link", "missing in the clone", "not a file", "unreadable"}
 LARGEST = 1 << 20  # bytes of a file to search
 LONGEST_LINE = 1 << 16  # bytes; a long string in a source is no reason to leave it out
 _UNSETTLED = 50_000_000  # ns; a file changed later than this before we looked may change unseen
@@ -63,6 +65,8 @@ class Listing:
             data, reason = _read(self.folder / self.raw.get(path, path))
             if reason is None:
                 oid, reason = blob_id(data), searched_content(data, language_of(path))
+            elif reason not in PASSING:  # it was not so when it was listed
+                reason = "changed while it was read"
             yield Blob(path=path, oid=oid, data=data), reason
 
 

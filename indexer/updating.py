@@ -16,7 +16,7 @@ from codebyte.errors import InputError
 from codebyte.indexer.chunk import cut
 from codebyte.indexer.languages import language_of
 from codebyte.indexer.lexical import LexicalIndex
-from codebyte.indexer.listing import Listing
+from codebyte.indexer.listing import PASSING, Listing
 from codebyte.indexer.schema import translated
 from codebyte.indexer.store import Store
 
@@ -80,6 +80,8 @@ def add_contents(
         The number of each path's content, how many files were left out by reason, and how many
         contents were new.
     """
+    with store.writing():  # an index may hold such rows, which would hide their contents for ever
+        store.many("DELETE FROM blobs WHERE skipped = ?", [(reason,) for reason in PASSING])
     known = store.blobs()
     forms = {path: form_of(path, language_of(path) or "") for path in listing.files}
     skips = Counter(listing.skips)
@@ -99,8 +101,10 @@ def add_contents(
                 blob, reason = found
                 key = (blob.oid, forms[blob.path])
                 ids[blob.path] = blob.oid
-                if key not in known:
-                    known[key] = (_add(store, blob.path, key, blob.data, reason), reason)
+                if key not in known:  # what passes is known in this run alone
+                    passes = reason in PASSING
+                    number = 0 if passes else _add(store, blob.path, key, blob.data, reason)
+                    known[key] = (number, reason)
                 size += len(blob.data)
                 done += 1
                 progress("reading", done, total)
