@@ -63,7 +63,7 @@ def read_snapshot(
     else:
         name = store.get("words")
         if lexical is None:
-            lexical = LexicalIndex.load(folder / name) if folder and name else LexicalIndex()
+            lexical = LexicalIndex.load(folder / name) if folder and name else words_of(store)
         now = Snapshot(generation, num_rows, lexical, Catalog(store))
     name, dim = store.get("vectors"), store.get("dim")
     if name is None:
@@ -74,3 +74,11 @@ def read_snapshot(
     cache = None if folder is None else (folder / name).with_suffix(".faiss")
     now.nearest = make_nearest(now.vectors, now.catalog.rows, cache)
     return now
+
+
+def words_of(store: Store) -> LexicalIndex:
+    """The words of all documents, counted anew."""
+    lexical = LexicalIndex()
+    documents = [number for (number,) in store.rows("SELECT id FROM documents ORDER BY id")]
+    lexical.add(documents, store.fields(documents))
+    return lexical

@@ -2,16 +2,18 @@
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from codebyte.errors import InputError
+from codebyte.errors import InputError, StaleIndexError
 from codebyte.indexer.embedding import compact, embed_pending, start_anew
 from codebyte.indexer.lexical import LexicalIndex
 from codebyte.indexer.listing import list_source
 from codebyte.indexer.opened import OpenIndex
 from codebyte.indexer.schema import DATABASE, translated
 from codebyte.indexer.searching import check_model
+from codebyte.indexer.snapshot import words_of
 from codebyte.indexer.trees import remove_repo, set_tree, stats
 from codebyte.indexer.updating import (
     Progress,
@@ -60,14 +62,11 @@ class WritableIndex(OpenIndex):
             known = stats(store, str(Path(source).expanduser().resolve()))
             listing = list_source(source, revision, known=known, cache=cache)
             blobs, skips, new = add_contents(store, listing, progress)
-            lexical = self._lexical()
-            self._words = None  # in case that what follows fails
-            with store.writing():
+            with self._changing() as lexical:
                 removed, added = set_tree(store, listing, blobs, skips, name or listing.name)
                 progress("words", 0, len(added))
                 replace_documents(store, self.folder, lexical, removed, added)
                 compact(store, self.folder)
-            self._words = (int(store.get("generation")), lexical)
             if self.folder is not None:
                 clear_old_files(store, self.folder)
         if embed:
@@ -123,9 +122,7 @@ class WritableIndex(OpenIndex):
             InputError: it is not in the index.
         """
         with self._lock, only_writer(self.folder):
-            lexical = self._lexical()
-            self._words = None
-            with self._store.writing():
+            with self._changing() as lexical:
                 before = self._store.rows("SELECT count(*) FROM revisions")
                 gone = remove_repo(self._store, name, revision)
                 if self._store.rows("SELECT count(*) FROM revisions") == before:
@@ -136,7 +133,6 @@ class WritableIndex(OpenIndex):
                     )
                 replace_documents(self._store, self.folder, lexical, gone, [])
                 compact(self._store, self.folder)
-            self._words = (int(self._store.get("generation")), lexical)
             return len(gone)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -161,14 +157,29 @@ class WritableIndex(OpenIndex):
                 self._store.copy_to(whole / DATABASE)
                 whole.rename(target)
 
+    @contextmanager
+    def _changing(self) -> Iterator[LexicalIndex]:
+        """The words, to be changed in place together with the database, or not at all."""
+        try:
+            with self._store.writing():
+                lexical = self._lexical()
+                yield lexical
+            self._words = (int(self._store.get("generation")), lexical)
+        except BaseException:
+            self._words = self._snapshot = None  # both may hold the words that were changed
+            raise
+
     def _lexical(self) -> LexicalIndex:
-        """The words as they are now, to be changed."""
+        """The words as they are now; counted anew where their file cannot be used."""
         generation, name = int(self._store.get("generation")), self._store.get("words")
         if self._words is not None and self._words[0] == generation:
             return self._words[1]
-        if self.folder is None or name is None:
-            return LexicalIndex()
-        return LexicalIndex.load(self.folder / name)
+        if self.folder is not None and name is not None:
+            try:
+                return LexicalIndex.load(self.folder / name)
+            except StaleIndexError:
+                self._store.set("words", None)  # so that they are written though nothing changes
+        return words_of(self._store)
 
     def _name_of(self, source: str) -> str:
         return str(self._store.rows("SELECT name FROM repos WHERE source = ?", (source,))[0][0])

@@ -7,6 +7,7 @@ import git
 import pytest
 from conftest import MakeRepo
 
+from codebyte.errors import InputError, StaleIndexError
 from codebyte.indexer.blobs import Blob
 from codebyte.indexer.index import CodeIndex
 from codebyte.indexer.listing import Listing
@@ -76,3 +77,59 @@ def test_a_content_that_an_index_holds_as_unreadable_is_read_again(
     index = CodeIndex(tmp_path / "index")
     index.store.add_blob(oid, "python.py", "python", 0, "unreadable")
     assert index.update(repo).files == 1
+
+
+def ranked(index: CodeIndex) -> list[tuple[str, str, float]]:
+    hits = index.search("greet a person, parse a number", mode="lexical")
+    return sorted((hit.path, hit.symbol, round(hit.score, 4)) for hit in hits)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_write_that_fails_at_its_end_leaves_what_was_found_before(
+    tmp_path: Path, make_repo: MakeRepo, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    repo = make_repo(tmp_path / "repo", {"a.py": GREET, "b.py": PARSE})
+    index = CodeIndex(tmp_path / "index" if kept else None)
+    index.update(repo)
+    before = ranked(index)
+    (repo / "b.py").unlink()
+    (repo / "c.py").write_bytes(PARSE.replace(b"parse", b"parse_all"))
+
+    def fails(*_: object) -> None:
+        raise OSError("no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("codebyte.indexer.writing.compact", fails)
+        for write in (lambda: index.update(repo), lambda: index.remove("repo")):
+            with pytest.raises(InputError, match="no space"):
+                write()
+            assert ranked(index) == before
+    assert (index.update(repo).added, ranked(index) == before) == (1, False)
+    fresh = CodeIndex()
+    fresh.update(repo)
+    assert ranked(index) == ranked(fresh)
+    if kept:
+        with CodeIndex.load(tmp_path / "index") as again:
+            assert ranked(again) == ranked(fresh)
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_words_that_are_damaged_or_gone_are_made_again_by_the_next_update(
+    tmp_path: Path, make_repo: MakeRepo, cut: bool
+) -> None:
+    repo = make_repo(tmp_path / "repo", {"a.py": GREET, "b.py": PARSE})
+    with CodeIndex(tmp_path / "index") as index:
+        index.update(repo)
+        before = ranked(index)
+    file = tmp_path / "index" / "words-1.npz"
+    if cut:
+        file.write_bytes(file.read_bytes()[:300])
+    else:
+        file.unlink()
+    with CodeIndex(tmp_path / "index") as index:
+        with pytest.raises(StaleIndexError, match="build the index again with `codebyte index`"):
+            index.search("greet")
+        assert index.update(repo).added == 0
+        assert ranked(index) == before
+    with CodeIndex.load(tmp_path / "index") as index:
+        assert ranked(index) == before
