@@ -384,6 +384,24 @@ def test_alternatives_come_on_request_by_key_and_by_button(editor: Editor) -> No
     editor.page.wait_for_selector(chosen)
 
 
+@pytest.mark.parametrize("taken", ["a letter", "a word"])
+def test_alternatives_are_offered_no_more_once_a_part_of_one_is_in_the_text(
+    editor: Editor, taken: str
+) -> None:
+    suggested(editor)
+    editor.key("Alt+]")
+    editor.page.wait_for_selector(".cb-choices [aria-selected=true]")
+    offered = editor.ghost
+    if taken == "a letter":
+        editor.type(offered[0])
+    else:
+        editor.key("Control+ArrowRight")
+    part = editor.text.removeprefix(HALF)
+    assert part
+    assert editor.ghost == offered.removeprefix(part)
+    assert editor.page.locator(".cb-choices button").count() == 0
+
+
 def test_a_pasted_text_is_shown_as_a_heat_map(editor: Editor) -> None:
     editor.page.get_by_role("tab", name="Score").click()
     code = TEXT.replace("height\n", "hieght\n") + "<b>"

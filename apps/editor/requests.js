@@ -31,9 +31,11 @@ export class Requests {
     if (!update.docChanged && !update.selectionSet) return;
     const before = update.startState.field(ghostField);
     const after = update.state.field(ghostField);
-    if (before && after && (after.text || !after.done)) return;
+    const kept = before && after && (after.text || !after.done);
+    // Alternatives are for one place: further on they would repeat what is there.
+    if (update.docChanged || !kept) this.offered([], 0);
+    if (kept) return;
     this.stop();
-    this.offered([], 0);
     if (after) update.view.dispatch({ effects: dropGhost.of(null) });
     if (!update.docChanged) return;
     const accepted = update.transactions.some((it) => it.isUserEvent("input.accept"));
