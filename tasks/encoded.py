@@ -56,7 +56,8 @@ _MAGIC = {
 _KNOWN_USES = re.compile(
     rb"(?:data:[\w/+.;=-]{0,60}base64,|sourceMappingURL\S{0,80}|ssh-(?:rsa|ed25519|dss) "
     rb"|sha(?:1|256|384|512)[-:=]"
-    rb"|BEGIN (?:CERTIFICATE|PUBLIC KEY|RSA PUBLIC KEY|SSH2)[^\n]{0,20}\s+)[\"']?\Z"
+    rb"|BEGIN (?:CERTIFICATE|PUBLIC KEY|RSA PUBLIC KEY|SSH2)[^\n]{0,20}\s+"
+    rb"|PRIVATE KEY-----[\s\\\"'`+,]{0,40})[\"']?\Z"  # a secret, and told as one
 )
 
 

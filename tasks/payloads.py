@@ -6,8 +6,9 @@ repetition nearly none.
 """
 
 import re
-from bisect import bisect_right
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from codebyte.tasks.secrets import find_secrets
 
 SECRET, UNLIKE = "CB205", "CB208"
 LEAST = 0.25  # suspicion below which nothing is said
-MOST_OF_A_RULE = 5  # findings of one rule in one file
+MOST_OF_A_RULE = 5  # findings of one rule in one file; of secrets, on one line
 
 _WINDOW = 256  # bytes over which bits are averaged
 _NOISE_BITS = 5.2  # bits per byte of the window from which it is no text
@@ -49,13 +50,19 @@ _PUBLIC = re.compile(r"(?:^|/)(?:static|public|assets|wwwroot)/", re.IGNORECASE)
 _PROSE = ("markdown", "rst", "html")
 
 
-def find_payloads(data: bytes, path: str, bits: NDArray[np.float32] | None = None) -> list[Finding]:
+def find_payloads(
+    data: bytes,
+    path: str,
+    bits: NDArray[np.float32] | None = None,
+    changed: Collection[int] | None = None,
+) -> list[Finding]:
     """Finds what is out of place in a file.
 
     Args:
         data: the file, in any encoding.
         path: its name, which tells what would be in place.
         bits: surprise of each byte, where the model has read the file.
+        changed: lines from 1, of which a finding must have one; None for all findings.
 
     Returns:
         Findings of the rules CB2xx, the most suspicious first.
@@ -64,8 +71,19 @@ def find_payloads(data: bytes, path: str, bits: NDArray[np.float32] | None = Non
     if _is_binary(data):
         if language is None:
             return []
-        whole = Region(OTHER, 0, 0, 0.6, f"binary data in a file that its name says is {language}")
-        return [_finding(whole, data, path, [])]
+        message = f"binary data in a file that its name says is {language}"
+        regions = [Region(OTHER, 0, len(data), 0.6, message)]
+    else:
+        regions = _regions(data, path, language, bits)
+    newlines = [match.start() for match in re.finditer(rb"\n", data)]
+    if changed is not None:
+        regions = _changed(regions, newlines, sorted(changed))
+    return [_finding(region, data, path, newlines) for region in _chosen(regions, newlines)]
+
+
+def _regions(
+    data: bytes, path: str, language: str | None, bits: NDArray[np.float32] | None
+) -> list[Region]:
     regions = list(find_encoded(data))
     for secret in find_secrets(data):
         message = f"looks like a credential: {secret.kind}"
@@ -75,9 +93,7 @@ def find_payloads(data: bytes, path: str, bits: NDArray[np.float32] | None = Non
     regions += find_obfuscated(data)
     regions += find_misplaced(data, language or "")
     regions = _weighed(regions, path, language)
-    regions += _by_bits(data, bits, regions)
-    newlines = [match.start() for match in re.finditer(rb"\n", data)]
-    return [_finding(region, data, path, newlines) for region in _chosen(regions)]
+    return [*regions, *_by_bits(data, bits, regions)]
 
 
 def _is_binary(data: bytes) -> bool:
@@ -141,27 +157,46 @@ def _by_bits(
         yield Region(UNLIKE, 0, len(bits), 0.4, "repeats itself, as generated code does", (reason,))
 
 
-def _chosen(regions: list[Region]) -> list[Region]:
-    """The most suspicious first, without those inside another, and not too many of one rule."""
+def _changed(regions: list[Region], newlines: list[int], lines: list[int]) -> list[Region]:
+    """The regions that have one of some lines, which are given in order."""
+    kept = []
+    for region in regions:
+        place = bisect_left(lines, _line(newlines, region.start))
+        if place < len(lines) and lines[place] <= _line(newlines, region.end - 1):
+            kept.append(region)
+    return kept
+
+
+def _chosen(regions: list[Region], newlines: list[int]) -> list[Region]:
+    """The most suspicious first, of each rule without those inside another, and not too many.
+
+    A rule hides no other, which may be all that the settings leave; nor do secrets take the room of
+    those on other lines, which may be all that comments leave.
+    """
     chosen: list[Region] = []
-    count: dict[str, int] = {}
+    count: Counter[tuple[str, int]] = Counter()
+    size = max((region.end for region in regions), default=0)
+    covered: defaultdict[str, bytearray] = defaultdict(lambda: bytearray(size))  # by rule
     for region in sorted(regions, key=lambda r: (-r.suspicion, r.start)):
-        if region.suspicion < LEAST or count.get(region.rule, 0) >= MOST_OF_A_RULE:
+        line = _line(newlines, region.start) if region.rule == SECRET else 0
+        if region.suspicion < LEAST or count[region.rule, line] >= MOST_OF_A_RULE:
             continue
-        if any(_says_the_same(region, other) for other in chosen):
+        length, known = region.end - region.start, covered[region.rule]
+        if known.count(1, region.start, region.end) > 0.5 * length:
             continue
-        count[region.rule] = count.get(region.rule, 0) + 1
+        known[region.start : region.end] = b"\1" * length
+        count[region.rule, line] += 1
         chosen.append(region)
     return chosen
 
 
-def _says_the_same(region: Region, other: Region) -> bool:
-    overlap = min(region.end, other.end) - max(region.start, other.start)
-    return overlap > 0.5 * (region.end - region.start)
+def _line(newlines: list[int], offset: int) -> int:
+    """The line that a byte lies in, from 1."""
+    return bisect_left(newlines, offset) + 1
 
 
 def _finding(region: Region, data: bytes, path: str, newlines: list[int]) -> Finding:
-    line = bisect_right(newlines, region.start - 1) + 1
+    line = _line(newlines, region.start)
     start = newlines[line - 2] + 1 if line > 1 else 0
     stop = newlines[line - 1] if line <= len(newlines) else len(data)
     return Finding(

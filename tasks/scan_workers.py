@@ -91,9 +91,7 @@ def score(model: "Megabyte", context: Context, job: Job) -> FileReport:
         )
     else:
         report = skipped_file(job.path, language, reason)
-    odd = find_payloads(job.data, job.path, report.bits)
-    if job.changed is not None:
-        odd = [finding for finding in odd if finding.line in job.changed]
+    odd = find_payloads(job.data, job.path, report.bits, job.changed)
     if not odd:
         return report
     found = sorted((*report.findings, *odd), key=lambda f: (-f.suspicion, f.line, f.column))

@@ -194,8 +194,42 @@ def test_hostile_files_are_judged_quickly_and_inside_their_bounds(data: bytes) -
 
 
 def test_findings_come_with_the_most_suspicious_first_and_few_of_a_rule() -> None:
-    many = b"".join(b'K%d = "ghp_%s"\n' % (i, drawn(LETTERS, 36).encode()) for i in range(50))
-    found = find_payloads(APP + many + b'D = "' + BLOB[:200] + b'"\n' + README, "a.py")
+    many = b"".join(
+        b'D%d = f("%s")\nx()\n' % (i, RNG.randbytes(90).hex().encode()) for i in range(9)
+    )
+    keys = b"".join(b'K%d = "ghp_%s"; ' % (i, drawn(LETTERS, 36).encode()) for i in range(9))
+    found = find_payloads(APP + many + b'D = "' + BLOB[:200] + b'"\n' + README + keys, "a.py")
+    assert [f.rule for f in found].count("CB201") == 5
     assert [f.rule for f in found].count("CB205") == 5
     assert [f.suspicion for f in found] == sorted((f.suspicion for f in found), reverse=True)
     assert all(isinstance(finding, Finding) for finding in found)
+
+
+def test_secrets_take_no_room_from_those_on_other_lines() -> None:
+    many = b"".join(b'K%d = "ghp_%s"\n' % (i, drawn(LETTERS, 36).encode()) for i in range(50))
+    assert {f.line for f in find_payloads(many, "a.py")} == set(range(1, 51))
+
+
+def test_a_rule_hides_no_other_in_the_same_place() -> None:
+    key = b'apiKey:"9fQ8e7Dz6c5Kb4aXm3T2v1",'
+    hidden = MINIFIED + b'f({%sdata:"%s"})}();\n' % (key, BLOB)
+    assert rules(hidden, "a.js", 0.3) == {"CB201", "CB204", "CB205"}
+
+
+def test_a_private_key_is_told_as_one_and_not_as_encoded_data() -> None:
+    found = find_payloads(b'"""' + PEM + b'"""\n', "tests/test_a.py")
+    assert found[0].rule == "CB205"
+    assert rules(PEM, "a.py") == {"CB205"}
+
+
+def test_with_changed_lines_only_what_has_one_of_them_is_found() -> None:
+    data = b"x = 1\n" + PEM + b"y = 1\n"
+    last = data.count(b"\n") - 2  # of the key, before its end is marked
+    found = {
+        line
+        for line in range(1, last + 4)
+        if any(f.rule == "CB205" and f.line == 2 for f in find_payloads(data, "a.py", None, {line}))
+    }
+    assert found == set(range(2, last + 1))
+    binary = b"\x7fELF\x00\n\x02" * 100
+    assert [f.line for f in find_payloads(binary, "run.py", None, {40})] == [1]

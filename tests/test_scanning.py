@@ -1,3 +1,5 @@
+import base64
+import random
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ import codebyte
 from codebyte.errors import CheckpointError, RepoError
 from codebyte.indexer.filters import skip_content
 from codebyte.tasks import bugs, scan_workers
-from codebyte.tasks.rules import is_payload
+from codebyte.tasks.rules import Level, is_payload, level_of
 from codebyte.tasks.scan_cache import ScanCache
 from codebyte.tasks.scan_config import ScanConfig
 from codebyte.tasks.scan_results import ScanResult
@@ -102,6 +104,28 @@ def test_with_a_base_only_changed_lines_are_reported(
     (tmp_path / "plain").mkdir()
     with pytest.raises(RepoError, match="is in no git repository"):
         scan_tree(open_tree(tmp_path / "plain"), scorer, base="HEAD")
+
+
+def test_a_key_that_was_changed_inside_is_reported(
+    tmp_path: Path, make_repo: MakeRepo, scorer: Scorer
+) -> None:
+    key = b"-----BEGIN PRIVATE KEY-----\n%s-----END PRIVATE KEY-----\n"
+    lines = base64.encodebytes(random.Random(1).randbytes(900))
+    folder = make_repo(tmp_path / "repo", {"server.pem": key % lines})
+    (folder / "server.pem").write_bytes(key % lines.swapcase())
+    (place,) = scan_tree(open_tree(folder), scorer, base="HEAD").places
+    assert (place.finding.rule, level_of(place.finding)) == ("CB205", Level.ERROR)
+
+
+def test_a_new_secret_is_reported_beside_many_that_are_silenced(
+    tmp_path: Path, scorer: Scorer
+) -> None:
+    silenced = KEY.rstrip() + b"  # codebyte: ignore[CB205]\n"
+    new = KEY.replace(b"q7Zt0p", b"Pq7Zt0")  # no more suspicious than the others
+    (tmp_path / "a.py").write_bytes(silenced * 5 + new)
+    result = scan_tree(open_tree(tmp_path), scorer)
+    assert [p.finding.line for p in result.places if p.finding.rule == "CB205"] == [6]
+    assert result.suppressed == 5
 
 
 def test_a_second_scan_scores_only_what_changed(
