@@ -113,10 +113,8 @@ def _pool(found: Sequence[Found], most: int) -> NDArray[np.int64]:
     for ids, scores in found:
         if len(ids) > most:
             last = np.partition(scores, len(scores) - most)[len(scores) - most]
-            enough = ids[scores >= last]
-            ids = (
-                enough if len(enough) <= _MOST_TIED * most else np.sort(enough)[: _MOST_TIED * most]
-            )
+            better, tied = ids[scores > last], np.sort(ids[scores == last])
+            ids = np.concatenate([better, tied[: _MOST_TIED * most - len(better)]])
         best.append(ids)
     return np.unique(np.concatenate(best))
 

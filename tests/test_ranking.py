@@ -209,6 +209,13 @@ def test_ties_at_the_border_of_the_pool_do_not_depend_on_ids() -> None:
     ]
 
 
+def test_the_best_are_looked_at_however_many_tie_at_the_border_of_the_pool() -> None:
+    pieces = about(*[Piece(path=f"{i}.py") for i in range(2000)])
+    scores = found(*[1.0] * 1990, *[2.0] * 10)
+    results = rank(parse_query("a b"), scores, None, pieces, k=10, rules=PLAIN)
+    assert set(order(results)) == set(range(1990, 2000))
+
+
 @pytest.mark.parametrize("mode", ["hybrid", "lexical", "dense"])
 def test_nothing_found_is_an_empty_list(mode: str) -> None:
     nothing = (np.empty(0, np.int64), np.empty(0, np.float32))
