@@ -7,8 +7,11 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 
-from codebyte.indexer.listing import Listing, Stat
+from codebyte.indexer.listing import WORKING_TREE, Listing, Stat
 from codebyte.indexer.store import Store, as_text
+
+# Only a plain folder has no commit; a branch may have any name but that of the working tree.
+ON_DISK = f"(revisions.name = '{WORKING_TREE}' OR revisions.commit_id IS NULL)"
 
 
 def stats(store: Store, source: str) -> dict[str, tuple[Stat, str]]:
@@ -52,6 +55,9 @@ def set_tree(
             " commits WHERE repo = ?1 AND revision = ?2 ORDER BY rowid DESC LIMIT 1)",
             (repo, listing.revision, listing.commit, now),
         )
+    if listing.folder is not None:  # a folder that is a repository now, or is none any more
+        other = f"repo = ? AND id != ? AND {ON_DISK}"
+        _remove_revisions(store, f"SELECT id FROM revisions WHERE {other}", (repo, revision))
     _note_stats(store, repo, listing)
     ((newest,),) = store.rows("SELECT coalesce(max(id), 0) FROM files")
     store.run("CREATE TEMP TABLE wanted (path TEXT PRIMARY KEY, blob INTEGER)")
@@ -90,8 +96,7 @@ def remove_repo(store: Store, name: str, revision: str | None = None) -> list[in
         "SELECT revisions.id FROM revisions JOIN repos ON repos.id = repo"
         " WHERE repos.name = ?1 AND (?2 IS NULL OR revisions.name = ?2)"
     )
-    store.run(f"DELETE FROM tree WHERE revision IN ({chosen})", values)
-    store.run(f"DELETE FROM revisions WHERE id IN ({chosen})", values)
+    _remove_revisions(store, chosen, values)
     gone = sweep(store)
     empty = "(SELECT id FROM repos WHERE id NOT IN (SELECT repo FROM revisions))"
     for table in ("stats", "commits"):
@@ -120,6 +125,12 @@ def sweep(store: Store) -> list[int]:
         store.many("DELETE FROM blobs WHERE id = ?", unused)
         _sweep_texts(store, sorted(set(texts)))
     return [number for (number,) in gone]
+
+
+def _remove_revisions(store: Store, chosen: str, values: Sequence[object]) -> None:
+    """Deletes those that a query names; what only they had is left to `sweep`."""
+    store.run(f"DELETE FROM tree WHERE revision IN ({chosen})", values)
+    store.run(f"DELETE FROM revisions WHERE id IN ({chosen})", values)
 
 
 def _sweep_texts(store: Store, texts: Sequence[int]) -> None:

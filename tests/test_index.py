@@ -1,5 +1,6 @@
 import random
 import re
+import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -391,6 +392,37 @@ def test_a_plain_folder_follows_its_changes(tmp_path: Path) -> None:
     (folder / "a.py").write_bytes(RETRY)
     index.update(folder)
     assert [symbol for _, _, symbol, *_ in contents(index)] == ["back_off"]
+
+
+def test_a_folder_that_becomes_a_repository_and_back_is_found_as_it_is_now(
+    tmp_path: Path, make_repo: MakeRepo
+) -> None:
+    folder = tmp_path / "code"
+    folder.mkdir()
+    (folder / "a.py").write_bytes(GREET)
+    index = CodeIndex()
+    index.update(folder)
+    (folder / "a.py").unlink()
+    make_repo(folder, {"b.py": PARSE})
+    index.update(folder)
+    assert {path for _, path, *_ in contents(index)} == {"b.py"}
+    shutil.rmtree(folder / ".git")
+    (folder / "b.py").rename(folder / "c.py")
+    index.update(folder)
+    assert {path for _, path, *_ in contents(index)} == {"c.py"}
+
+
+def test_a_branch_called_folder_stays_beside_the_working_tree(
+    tmp_path: Path, make_repo: MakeRepo
+) -> None:
+    repo = make_repo(tmp_path / "repo", {"a.py": GREET})
+    with git.Repo(repo) as opened:
+        opened.create_head("folder")
+    index = CodeIndex()
+    index.update(repo, "folder")
+    (repo / "a.py").unlink()
+    index.update(repo)
+    assert found(index, "greet", revision="folder") == [("a.py", "greet")]
 
 
 def test_a_file_changed_within_one_tick_of_the_clock_is_seen(tmp_path: Path) -> None:
