@@ -60,6 +60,8 @@ class AdaptConfig:
             raise ConfigError(f"minutes {self.minutes} must be above 0 and at most {24 * 60}")
         if not 0 <= self.replayed < self.rows:
             raise ConfigError(f"replayed {self.replayed} must be from 0 to rows {self.rows} less 1")
+        if not 0 <= self.warmup <= 1:
+            raise ConfigError(f"warmup {self.warmup} must be from 0 to 1")
         if self.rate <= 0 or self.table_rate <= 0 or self.most_forgotten < 0:
             raise ConfigError(
                 f"rate {self.rate} and table_rate {self.table_rate} must be above 0, "
@@ -137,11 +139,13 @@ def adapt(
         model.load_state_dict(checkpoint.load(unfinished, model.device).state_dict())
     run = _Run(model, learnt, rest, config)
     looked_at = _looked_at(held_out)
-    best, best_bits = start, mean_bits(model, looked_at) if resume else math.inf
+    best, best_bits = start, math.inf
+    if resume:
+        best, best_bits = _weights(model), mean_bits(model, looked_at)
     total = 60 * config.minutes
     looks = [total * (i + 1) / _LOOKS for i in range(_LOOKS)]
     looks = [moment for moment in looks if moment > spent]
-    first_step, saved, stopped = steps, spent, False
+    saved, stopped = spent, False
     while looks and not stopped:
         began = clock()
         bits = run.step(steps, spent / total)
@@ -166,7 +170,7 @@ def adapt(
         before=before,
         after=after,
         steps=steps,
-        num_bytes=(steps - first_step) * config.rows * model.config.context,
+        num_bytes=steps * config.rows * model.config.context,
         seconds=spent,
         kept=kept,
         finished=spent >= total,
@@ -212,7 +216,8 @@ class _Run:
         loss = model.loss(torch.from_numpy(ids.astype(np.int64)))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), self._train.clip)
-        set_rates(self._optimizers, min((done + 1e-3) / config.warmup, 1.0, max(0.02, 1 - done)))
+        rise = (done + 1e-3) / max(1e-3, config.warmup)
+        set_rates(self._optimizers, min(rise, 1.0, max(0.02, 1 - done)))
         for optimizer in self._optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import git
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -114,6 +115,28 @@ def test_an_interrupted_run_keeps_its_best_and_goes_on(
         run(tiny_model, tmp_path / "out", resume=True)
 
 
+def test_a_resumed_run_that_brings_no_more_keeps_what_was_learned_before(
+    tiny_model: Megabyte, tmp_path: Path
+) -> None:
+    moments: list[Moment] = []
+    start = {name: weight.clone() for name, weight in tiny_model.state_dict().items()}
+    stopped = run(tiny_model, tmp_path, cancel=lambda: len(moments) == 8, report=moments.append)
+    assert stopped.after.bits_per_byte < 0.95 * stopped.before.bits_per_byte
+    tiny_model.load_state_dict(start)
+    noise = [source("noise", np.random.default_rng(1).bytes(8000))]
+    config = AdaptConfig(minutes=12 / 60, rate=3.0, replayed=0, most_forgotten=9.0, lines=1)
+    options: dict[str, Any] = {"replay": OTHER, "clock": Ticks(1.0), "resume": True}
+    again = adapt(tiny_model, noise, HELD_OUT, tmp_path, config, **options)
+    assert again.after.bits_per_byte == pytest.approx(stopped.after.bits_per_byte)
+    assert (again.steps, again.num_bytes) == (12, 12 * 4 * tiny_model.config.context)
+
+
+def test_rates_need_not_rise_first(tiny_model: Megabyte, tmp_path: Path) -> None:
+    config = AdaptConfig(minutes=0.05, warmup=0.0, lines=1)
+    result = adapt(tiny_model, LEARNT, HELD_OUT, tmp_path, config, replay=OTHER, clock=Ticks(1.0))
+    assert result.after.bits_per_byte < result.before.bits_per_byte
+
+
 def test_adaptation_that_does_not_help_keeps_the_old_weights(
     tiny_model: Megabyte, tmp_path: Path
 ) -> None:
@@ -206,6 +229,7 @@ def test_exact_lines_counts_lines_that_are_completed_whole(tiny_model: Megabyte)
     [
         ({"minutes": 0.0}, "minutes 0.0 must be above 0"),
         ({"replayed": 4}, "replayed 4 must be from 0 to rows 4 less 1"),
+        ({"warmup": -0.1}, "warmup -0.1 must be from 0 to 1"),
         ({"rate": 0.0}, "rate 0.0 and table_rate 1.0 must be above 0"),
     ],
 )
