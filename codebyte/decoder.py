@@ -239,9 +239,10 @@ class Decoder:
     @torch.inference_mode()
     def _mark(self) -> None:
         self._marks.append((len(self._ids), self._state.snapshot()))
-        if len(self._marks) > MOST_MARKS:  # of those that keystrokes left, the oldest
-            oldest = (i for i, (length, _) in enumerate(self._marks) if length % KEPT)
-            del self._marks[next(oldest, 1)]
+        if len(self._marks) > MOST_MARKS:  # of those that keystrokes and newlines left, the oldest
+            places = [i for i in range(1, MOST_MARKS) if self._marks[i][0] != self._prompt]
+            oldest = (i for i in places if self._marks[i][0] % KEPT)
+            del self._marks[next(oldest, places[0])]
 
     @torch.inference_mode()
     def _go_back(self, length: int) -> None:

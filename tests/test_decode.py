@@ -346,6 +346,20 @@ def test_generating_leaves_the_prompt_as_it_was(
     assert sum(fed) == 38  # generated ids only
 
 
+def test_an_output_of_many_lines_leaves_the_prompt_as_it_was(make_model: MakeModel) -> None:
+    model = make_model(replace(PRESETS["tiny"], context=512))
+    decoder = Decoder(model)
+    decoder.prefill(CODE)
+
+    def newline(logits: np.ndarray, output: bytes) -> np.ndarray:
+        return np.where(np.arange(len(logits)) == 10, np.float32(0), np.float32(-99))
+
+    steps = decoder.decode(Sampler(SamplingParams()), 2 * MOST_MARKS, change=newline)
+    assert [byte for byte, _ in steps] == [10] * 2 * MOST_MARKS
+    got = b"".join(decoder.generate(SamplingParams(max_new_bytes=6)))
+    assert got == slow_greedy(model, CODE, 6)
+
+
 def test_a_long_prompt_is_gone_back_into_without_starting_over(
     make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
