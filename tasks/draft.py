@@ -63,6 +63,7 @@ def shaped(
         characters: whether the bytes are UTF-8, of which no part of a character is shown.
     """
     caret = caret_between(prefix, suffix)
+    stop = [text.replace(b"\r\n", b"\n").replace(b"\n", caret.newline) for text in stop]
     draft = _Draft(caret.newline)
     rules = [*_plain_rules(stop, characters), *_shape_rules(caret, suffix, several)]
     reason = yield from draft.follow(steps, rules)

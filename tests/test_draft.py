@@ -139,6 +139,12 @@ def test_a_stop_string_is_not_shown() -> None:
     assert (completion.text, completion.stop_reason) == (b"1 ", "stop")
 
 
+def test_a_stop_string_ends_lines_as_the_file_does() -> None:
+    for stop in (b")\n    g", b")\r\n    g"):
+        completion = complete(b"def f():\r\n    ", b"f()\n    g()", stop=(stop,))
+        assert (completion.text, completion.stop_reason) == (b"f(", "stop")
+
+
 def test_bits_stay_with_their_bytes() -> None:
     assert complete(b"x = ", b"12\n").bits.tolist() == [1, 2]
     crlf = complete(b"def f():\r\n    ", b"a\nb\r\nc", several=True)
