@@ -22,10 +22,10 @@ _CARD = """---
 A byte-level language model of code. `pip install codebyte`, then:
 
 ```python
-from codebyte import Megabyte, generate
+from codebyte import Megabyte, SamplingParams, generate
 
 model = Megabyte.from_pretrained("NAME/OF-THIS-REPOSITORY")
-print(b"".join(generate(model, b"def ")))
+print(b"".join(generate(model, b"def ", SamplingParams())))
 ```
 """
 

@@ -30,6 +30,16 @@ def test_what_save_pretrained_writes_is_a_checkpoint_with_a_card(
     assert "Megabyte.from_pretrained(" in card
 
 
+def test_the_example_on_the_card_runs(
+    tiny_model: Megabyte, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    tiny_model.save_pretrained(tmp_path)
+    example = (tmp_path / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    exec(example.replace("NAME/OF-THIS-REPOSITORY", str(tmp_path)))
+    written = b"".join(codebyte.generate(tiny_model, b"def ", codebyte.SamplingParams()))
+    assert capsysbinary.readouterr().out == repr(written).encode() + b"\n"
+
+
 def test_what_save_writes_can_be_read_by_from_pretrained(
     tiny_model: Megabyte, tmp_path: Path
 ) -> None:
