@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from codebyte.errors import ConfigError
-from codebyte.vocab import VOCAB_SIZE
+from codebyte.vocab import EOT, VOCAB_SIZE
 
 PATTERNS = ("full", "window", "strided", "dilated")
 WIRINGS = {
@@ -117,6 +117,15 @@ class ModelConfig:
         if self.context < 1 or self.vocab_size < 2:
             raise ConfigError(
                 f"context {self.context} and vocab_size {self.vocab_size} are too small"
+            )
+        if self.wiring == "context" and self.vocab_size <= EOT:
+            raise ConfigError(
+                f"vocab_size {self.vocab_size} must be above {EOT}, the id that starts every row"
+            )
+        if self.ngrams and min(self.ngram_buckets, self.ngram_dim) < 1:
+            raise ConfigError(
+                f"ngram_buckets {self.ngram_buckets} and ngram_dim {self.ngram_dim} "
+                "must be at least 1"
             )
         for name in ("ngrams", "matches"):
             lengths = getattr(self, name)
