@@ -36,7 +36,8 @@ def bounded(config: ModelConfig) -> bool:
     """Whether such a model looks back a limited way only, and so needs no windows."""
     attending = [level for level in config.levels if level.mixing == "attention"]
     sparse = all("full" not in level.patterns for level in attending)
-    return config.wiring == "context" and sparse and bool(config.match_reach or not config.matches)
+    near = config.match_reach > 0 or not (config.matches or config.match_words)
+    return config.wiring == "context" and sparse and near
 
 
 def stream_surprisal(model: Megabyte, chunks: Iterable[Buffer]) -> Iterator[NDArray[np.float32]]:

@@ -196,6 +196,7 @@ def test_memory_stays_flat_over_a_longer_stream(make_model: MakeModel) -> None:
         (TINY, False),
         (replace(BOUNDED, match_reach=0), False),
         (replace(BOUNDED, match_reach=0, matches=()), True),
+        (replace(BOUNDED, match_reach=0, matches=(), match_words=(1,)), False),
         (
             replace(BOUNDED, levels=(TINY.levels[0], replace(_TOP, pattern=("window", "full")))),
             False,
