@@ -108,7 +108,8 @@ def build_optimizers(model: nn.Module, config: TrainConfig) -> list[torch.optim.
     }
     if config.matrix_optimizer == "adamw":
         return [_adamw([*groups, matrix_group])]
-    return [Muon(**matrix_group), _adamw(groups)]
+    muon = [Muon(**matrix_group)] if matrix_group["params"] else []  # not every wiring has blocks
+    return [*muon, _adamw(groups)]
 
 
 def _adamw(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:

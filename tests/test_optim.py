@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from codebyte.config import TrainConfig
+from codebyte.config import LevelConfig, ModelConfig, TrainConfig
 from codebyte.megabyte import Megabyte
 from codebyte.optim import Muon, build_optimizers, decay_start, orthogonal, rate_at
 from codebyte.presets import PRESETS
@@ -45,6 +45,17 @@ def test_every_parameter_has_one_optimizer_and_blocks_have_muon() -> None:
         for name, p in model.named_parameters()
         if "blocks" in name and p.ndim == 2 and not name.endswith("mix.weight")
     }
+
+
+@pytest.mark.parametrize("kind", ["muon", "adamw"])
+def test_a_wiring_without_blocks_is_trained_without_muon(kind: str) -> None:
+    level = LevelConfig(dim=32, head_dim=16, patch_size=4)
+    shape = ModelConfig(levels=(level, level), wiring="lucidrains", patching="fixed", context=64)
+    model = Megabyte(shape)
+    (optimizer,) = build_optimizers(model, TrainConfig(matrix_optimizer=kind))
+    given = [p for group in optimizer.param_groups for p in group["params"]]
+    assert len(given) == len(set(given))
+    assert set(given) == set(model.parameters())
 
 
 def test_the_rate_warms_up_stays_and_falls_to_nothing() -> None:
