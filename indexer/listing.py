@@ -21,7 +21,7 @@ from codebyte.indexer.clone import git_reason, is_url, public_url
 from codebyte.indexer.filters import skip_content, skip_path
 from codebyte.indexer.folders import walk
 from codebyte.indexer.languages import language_of
-from codebyte.indexer.repo import open_repo
+from codebyte.indexer.repo import Repository, open_repo
 
 WORKING_TREE = "working tree"  # the revision's name for files as they lie on the disk
 # Reasons about a file at one moment, which say nothing about the content that its id names.
@@ -92,7 +92,7 @@ def list_source(
     revision: str | None = None,
     *,
     known: Mapping[str, tuple[Stat, str]] | None = None,
-    cache: str | os.PathLike[str] | None = None,
+    opened: Repository | None = None,
 ) -> Listing:
     """Lists a repository, a plain folder or a URL.
 
@@ -101,14 +101,14 @@ def list_source(
         revision: a branch, tag or commit; None for a working copy as it lies on the disk, and for
             what HEAD names elsewhere.
         known: the `stats` of an earlier listing of the same source.
-        cache: where clones of URLs are kept.
+        opened: the source at this revision, where `open_repo` has been called already.
 
     Raises:
         RepoError: it cannot be opened or listed.
     """
     text = os.fspath(source)
     where = public_url(text) if is_url(text) else str(Path(text).expanduser().resolve())
-    opened = open_repo(text, revision, cache)
+    opened = opened or open_repo(text, revision)
     if opened.git is None:
         listing = Listing(name=opened.name, source=where, revision="folder", commit=None)
         listing.folder = opened.folder

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from codebyte.errors import InputError, StaleIndexError
+from codebyte.indexer.clone import is_url
 from codebyte.indexer.embedding import compact, embed_pending, start_anew
 from codebyte.indexer.lexical import LexicalIndex
 from codebyte.indexer.listing import list_source
 from codebyte.indexer.opened import OpenIndex
+from codebyte.indexer.repo import open_repo
 from codebyte.indexer.schema import DATABASE, translated
 from codebyte.indexer.searching import check_model
 from codebyte.indexer.snapshot import words_of
@@ -57,10 +59,12 @@ class WritableIndex(OpenIndex):
         """
         if embed and self.embedder is not None:
             check_model(self.embedder, self._store)
+        # Cloning may take minutes, in which others search and write.
+        opened = open_repo(source, revision, cache) if is_url(os.fspath(source)) else None
         with self._lock, only_writer(self.folder):
             store = self._store
             known = stats(store, str(Path(source).expanduser().resolve()))
-            listing = list_source(source, revision, known=known, cache=cache)
+            listing = list_source(source, revision, known=known, opened=opened)
             blobs, skips, new = add_contents(store, listing, progress)
             with self._changing() as lexical:
                 removed, added = set_tree(store, listing, blobs, skips, name or listing.name)

@@ -15,6 +15,7 @@ from codebyte.errors import InputError, RepoError, StaleIndexError
 from codebyte.indexer.chunk import chunk_file
 from codebyte.indexer.index import CodeIndex
 from codebyte.indexer.languages import language_of
+from codebyte.indexer.updating import only_writer
 
 GREET = b'def greet(name):\n    """Greets a person."""\n    return f"Hello, {name}"\n\n\n'
 PARSE = b'def parse(text):\n    """Parses a number from text."""\n    return int(text)\n\n\n'
@@ -504,6 +505,26 @@ def test_the_index_equals_git_after_a_commit_was_deleted_under_it(
     assert found(index, "parse", k=1) == [("b.py", "parse")]
     index.update(repo, "HEAD")
     assert found(index, "parse greet") == [("a.py", "greet")]
+
+
+def test_others_search_and_write_while_a_url_is_cloned(
+    tmp_path: Path, make_repo: MakeRepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = make_repo(tmp_path / "repo", {"a.py": GREET})
+    index = CodeIndex(tmp_path / "index")
+    index.update(repo)
+    done: list[object] = []
+
+    def cloned(*_: object) -> Path:
+        with only_writer(tmp_path / "index"):
+            done.append(pool.submit(found, index, "greet").result(timeout=20))
+        return make_repo(tmp_path / "clone", {"b.py": PARSE})
+
+    monkeypatch.setattr("codebyte.indexer.repo.clone", cloned)
+    with ThreadPoolExecutor(1) as pool:  # the lock would let this thread itself through
+        assert index.update("https://example.org/ada/api", "main").repo == "ada/api"
+    assert done == [[("a.py", "greet")]]
+    assert found(index, "parse") == [("b.py", "parse")]
 
 
 def test_vectors_in_no_use_are_dropped_once_they_are_many(
