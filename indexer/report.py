@@ -2,14 +2,14 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from codebyte.errors import CodebyteError
 from codebyte.indexer.filters import format_skips
 from codebyte.indexer.index import CodeIndex
-from codebyte.indexer.listing import WORKING_TREE, list_source
+from codebyte.indexer.listing import WORKING_TREE, Stat, list_source
 from codebyte.indexer.store import Store
 from codebyte.indexer.trees import stats
 
@@ -17,12 +17,16 @@ from codebyte.indexer.trees import stats
 def report(index: CodeIndex) -> dict[str, Any]:
     """All that `codebyte status` says, as plain values."""
     store = index.store
-    coverage = index.coverage()
-    with store.reading():
+    with index.snapshot():
+        coverage = index.coverage()
         revisions = [_revision(store, *row) for row in store.rows(_REVISIONS)]
+        known = {found["source"]: stats(store, found["source"]) for found, _ in revisions}
+        left_out = {oid for (oid, _), (_, reason) in store.blobs().items() if reason is not None}
         ((symbols,),) = store.rows("SELECT count(*) FROM symbols")
         ((texts, size),) = store.rows("SELECT count(*), total(length(body)) FROM texts")
         model = store.get("model")
+    for found, held in revisions:  # takes long: others search and write meanwhile
+        found["stale"] = _stale(found, held, known[found["source"]], left_out)
     folder = index.folder
     files = folder.iterdir() if folder is not None else ()
     return {
@@ -35,7 +39,7 @@ def report(index: CodeIndex) -> dict[str, Any]:
         "text_bytes": int(size),
         "symbols": symbols,
         "model": model,
-        "revisions": revisions,
+        "revisions": [found for found, _ in revisions],
     }
 
 
@@ -70,7 +74,8 @@ def _revision(
     commit: str | None,
     updated: float,
     skips: str,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """What is said of a revision, and the content of each path in it."""
     held = {
         path: oid
         for path, oid in store.rows(
@@ -82,7 +87,7 @@ def _revision(
     ((chunks,),) = store.rows(
         "SELECT count(*) FROM tree JOIN documents USING (file) WHERE revision = ?", (number,)
     )
-    return {
+    found = {
         "repo": repo,
         "source": source,
         "revision": revision,
@@ -91,25 +96,27 @@ def _revision(
         "files": len(held),
         "chunks": chunks,
         "skipped": json.loads(skips),
-        "stale": _stale(store, source, revision, commit, held),
     }
+    return found, held
 
 
 def _stale(
-    store: Store, source: str, revision: str, commit: str | None, held: dict[str, str]
+    found: Mapping[str, Any],
+    held: Mapping[str, str],
+    known: Mapping[str, tuple[Stat, str]],
+    left_out: Collection[str],
 ) -> str:
     """One clause about what has changed in a source since it was indexed."""
+    source, revision, commit = found["source"], found["revision"], found["commit"]
     if not Path(source).is_dir():
         return "not on this disk: whether it has changed is not known"
-    on_disk = revision in (WORKING_TREE, "folder")
+    on_disk = revision == WORKING_TREE or commit is None
     try:
-        listing = list_source(source, None if on_disk else revision, known=stats(store, source))
+        listing = list_source(source, None if on_disk else revision, known=known)
     except CodebyteError as error:
         return f"cannot be read any more: {error}"
     if not on_disk:
         return "up to date" if listing.commit == commit else f"stale: now at {listing.commit}"
-    known = store.blobs()
-    left_out = {oid for (oid, _), (_, reason) in known.items() if reason is not None}
     now = {path: oid for path, oid in listing.files.items() if oid not in left_out}
     changed = len({path for path, _ in now.items() ^ held.items()})
     if not changed:

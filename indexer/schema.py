@@ -119,11 +119,11 @@ def _explained(error: sqlite3.Error, folder: Path | None) -> CodebyteError:
         return InputError(f"another process is writing the index in {folder}: try again after it")
     if name.startswith("SQLITE_FULL"):
         return InputError(f"there is no space left for the index in {folder}: free some and repeat")
-    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_IOERR")):
-        return InputError(f"the index in {folder} cannot be written or read: {text}")
-    return StaleIndexError(
-        f"the index in {folder} is damaged ({text}): delete the folder and run `codebyte index`"
-    )
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or text.startswith("no such table"):
+        return StaleIndexError(
+            f"the index in {folder} is damaged ({text}): delete the folder and run `codebyte index`"
+        )
+    return InputError(f"the index in {folder} cannot be written or read: {text}")
 
 
 def _make_folder(folder: Path) -> None:

@@ -9,7 +9,9 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import MakeRepo
@@ -17,6 +19,8 @@ from indexed import Bag, commit
 
 from codebyte.errors import InputError, StaleIndexError
 from codebyte.indexer.index import CodeIndex
+from codebyte.indexer.listing import Listing, list_source
+from codebyte.indexer.report import report
 from codebyte.indexer.updating import only_writer
 
 OLD = {"a.py": b'def greet(name):\n    """Greets."""\n    return name\n'}
@@ -134,6 +138,34 @@ def test_two_read_while_one_writes(tmp_path: Path, make_repo: MakeRepo) -> None:
         for reader in readers:
             reader.kill()
             reader.wait()
+
+
+def test_one_writes_while_another_reports(
+    tmp_path: Path, make_repo: MakeRepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = make_repo(tmp_path / "repo", OLD)
+    index = CodeIndex(tmp_path / "index")
+    index.update(repo)
+    (repo / "b.py").write_bytes(b"def parse(text):\n    return int(text)\n")
+
+    def listed(*arguments: Any, **options: Any) -> Listing:
+        assert pool.submit(index.update, repo).result(timeout=20).added == 1
+        return list_source(*arguments, **options)
+
+    monkeypatch.setattr("codebyte.indexer.report.list_source", listed)
+    with ThreadPoolExecutor(1) as pool:
+        (it,) = report(index)["revisions"]
+    assert (it["files"], it["stale"]) == (1, "stale: 1 file has changed")
+
+
+def test_only_a_damaged_database_is_said_to_be_damaged(tmp_path: Path) -> None:
+    store = CodeIndex(tmp_path / "index").store
+    within = pytest.raises(InputError, match="cannot be written or read: cannot start")
+    with store.writing(), within, store.writing():
+        pass
+    store.run("DROP TABLE blobs")
+    with pytest.raises(StaleIndexError, match=r"damaged \(no such table"), store.reading():
+        store.blobs()
 
 
 def test_a_second_writer_is_told_to_wait(
