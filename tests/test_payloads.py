@@ -173,6 +173,9 @@ def pieces() -> Iterator[bytes]:
     yield b"0x41," * 20_000
     yield b"A" * 100_000
     yield b"secret" * 20_000
+    yield b"-eyJ" * 30_000
+    yield b"eyJaaaaaaaaaaaaaaaa." * 6_000
+    yield b'secret="' * 15_000
     yield b"a:" * 50_000
     yield b"eval(" * 20_000
     yield b"-----BEGIN " * 9_000

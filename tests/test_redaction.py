@@ -1,3 +1,5 @@
+import base64
+
 import numpy as np
 import pytest
 from scanned import CODE, KEY
@@ -11,11 +13,20 @@ LINES = b"\n".join([b"A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8S9t0U1v2W3x4Y5z6+/" * 
 PEM = b"-----BEGIN RSA PRIVATE KEY-----\n" + LINES + b"\n-----END RSA PRIVATE KEY-----\n"
 
 
+def token(size: int) -> bytes:
+    """A JSON web token that says so much."""
+    parts = (b'{"alg":"RS256","typ":"JWT"}', b'{"sub":"%s"}' % (b"7" * size), bytes(range(256)))
+    return b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
+
+
 @pytest.mark.parametrize(
     ("source", "secret"),
     [
         (KEY, b"ghp_" + DRAWN),
         (b'password = "' + DRAWN + b'"\n', DRAWN),
+        (b"Authorization: Bearer " + token(120) + b"\n", token(120)),
+        (b"-" + token(2000) + b"\n", token(2000)),  # as a patch takes it out
+        (b'secret_key = "' + 30 * DRAWN + b'"\n', 30 * DRAWN),
         (b'url = "postgres://me:' + DRAWN[:20] + b'@db.local/x"\n', DRAWN[:20]),
     ],
 )
