@@ -12,12 +12,15 @@ from dataclasses import dataclass, replace
 
 from codebyte.tasks.findings import RULES, FileReport, Finding
 from codebyte.tasks.redaction import hides, redacted
+from codebyte.tasks.rules import RULES as DESCRIBED
 
 LONGEST = 2000  # bytes of a line that are kept for showing
 MOST_LINES = 12  # lines that are kept of one place
 _IGNORE = re.compile(
-    rb"(?:#|//|/\*|--|;|%|<!--|\(\*|\{-|\")\s*codebyte:\s*ignore(-file)?(?:\[([\w,\s]*)\])?"
+    rb"(?:#|//|/\*|--|;|%|<!--|\(\*|\{-|\")\s*codebyte:\s*ignore(-file)?(?![\w-])"
+    rb"(?:[ \t]*\[([^\]\n]*))?"
 )
+_IDS = {rule.name.upper(): identity for identity, rule in DESCRIBED.items()}
 _ALONE = re.compile(rb"\s*(?:#|//|/\*|--|;|%|<!--|\(\*|\{-|\")\s*codebyte:")
 _HEAD_LINES = 20  # where "codebyte: ignore-file" is looked for
 
@@ -139,8 +142,7 @@ class _Suppressions:
         if b"codebyte:" not in text.data:
             return
         for match in _IGNORE.finditer(text.data):
-            listed = (match[2] or b"").decode("ascii", "ignore")
-            rules = tuple(part.strip() for part in listed.split(",") if part.strip()) or ("CB",)
+            rules = ("CB",) if match[2] is None else _named(match[2])
             number = text.number(match.start())
             if match[1] and number <= _HEAD_LINES:
                 self._file.append(rules)
@@ -153,6 +155,12 @@ class _Suppressions:
         """Whether a comment silences a finding."""
         comments = (*self._file, *self._lines.get(finding.line, ()))
         return any(finding.rule.startswith(rules) for rules in comments)
+
+
+def _named(listed: bytes) -> tuple[str, ...]:
+    """The rules between brackets, or how they begin; what is no rule begins none."""
+    words = [word.strip().upper() for word in listed.decode("ascii", "replace").split(",")]
+    return tuple(_IDS.get(word, word) for word in words if word)
 
 
 def _place(finding: Finding, fingerprint: str, text: _Text, suppressed: bool) -> Place:
