@@ -5,10 +5,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from git.exc import GitError
 from platformdirs import user_data_path
 
 from codebyte.errors import CodebyteError, InputError
+from codebyte.indexer.clone import is_url
 from codebyte.indexer.index import CodeIndex
+from codebyte.indexer.repo import open_repo
 from codebyte.indexer.report import report
 from codebyte.indexer.schema import DATABASE
 from codebyte.indexer.searching import Hit
@@ -123,6 +126,7 @@ class Library:
 
         Raises:
             InputError: it is not in the index, gone, or larger than the editor takes.
+            RepoError: the repository is gone, or its URL does not answer.
         """
         rows = self.index().store.rows(
             "SELECT blobs.oid FROM files JOIN repos ON repos.id = files.repo"
@@ -132,7 +136,7 @@ class Library:
         oids = [oid for (oid,) in rows]
         if not oids:
             raise InputError(f"{path} is not in the index of {name}")
-        data = _content(Path(self.source(name)), path, oids[-1])
+        data = _content(self.source(name), path, oids[-1])
         if len(data) > LARGEST_OPENED:
             raise InputError(f"{path} has {len(data):,} bytes, more than are opened here")
         return data
@@ -154,8 +158,6 @@ def _embedder(model: "Megabyte") -> Any:
 
 def _checked(source: str) -> str:
     """A source that may be indexed from the page: an https or ssh URL, or a folder."""
-    from codebyte.indexer.clone import is_url
-
     text = source.strip()
     if not text or text.startswith("-") or "\0" in text:
         raise InputError(f"{source!r} is no repository: give a folder, or an https or ssh URL")
@@ -166,16 +168,22 @@ def _checked(source: str) -> str:
     return text
 
 
-def _content(folder: Path, path: str, oid: str) -> bytes:
-    from git import Repo
-    from git.exc import GitError
-
-    top = folder.resolve()
-    file = (top / path).resolve()
-    if file.is_relative_to(top) and file.is_file() and file.stat().st_size <= LARGEST_OPENED:
-        return file.read_bytes()
-    read: Callable[..., Any] = Repo(top).git.cat_file
+def _content(source: str, path: str, oid: str) -> bytes:
+    problem = f"{path} is gone from {source}, or too large to be opened: update the repository"
     try:
+        if not is_url(source):
+            top = Path(source).resolve()
+            file = (top / path).resolve()
+            if (
+                file.is_relative_to(top)
+                and file.is_file()
+                and file.stat().st_size <= LARGEST_OPENED
+            ):
+                return file.read_bytes()
+        repo = open_repo(source).git
+        if repo is None:
+            raise InputError(problem)
+        read: Callable[..., Any] = repo.git.cat_file
         return bytes(read("blob", oid, stdout_as_string=False, strip_newline_in_stdout=False))
     except (GitError, OSError) as error:
-        raise InputError(f"{path} is gone from {folder.name}: update the repository") from error
+        raise InputError(problem) from error

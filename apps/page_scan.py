@@ -176,9 +176,9 @@ def _scan(
         raise InputError("there is no upload yet: choose a file or a .zip")
     with tempfile.TemporaryDirectory() if place == UPLOADED else nullcontext("") as folder:
         if upload is not None and place == UPLOADED:
-            where = unpack(Path(upload), Path(folder))
+            where = str(unpack(Path(upload), Path(folder)))
         else:
-            where = Path(library.source(place))
+            where = library.source(place)
         tree = open_tree(where, history=bool(base.strip()))
         tree.name = place
         return scan_tree(

@@ -119,3 +119,23 @@ def test_a_password_in_a_url_is_neither_said_nor_stored(library: Library, place:
     kept = [file for file in (place / "index").rglob("*") if file.is_file()]
     assert kept
     assert not any(b"hunter2" in file.read_bytes() for file in kept)
+
+
+def test_a_file_that_went_or_grew_in_a_plain_folder_is_answered_with_a_sentence(
+    library: Library, place: Path, address: str
+) -> None:
+    folder = place / "plain"
+    folder.mkdir()
+    for name in ("gone.py", "grown.py"):
+        (folder / name).write_bytes(FILES["src/app.py"])
+    library.add(str(folder), lambda *_: None)
+    try:
+        (folder / "gone.py").unlink()
+        (folder / "grown.py").write_bytes(b"#" * (1 << 20) + b"\n")
+        for name in ("gone.py", "grown.py"):
+            reply = opened(address, name, "plain")
+            assert reply.status_code == 404
+            said = reply.json()["error"]["message"]
+            assert said.startswith(f"{name} is gone from {folder}, or too large")
+    finally:
+        library.remove("plain")
