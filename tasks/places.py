@@ -77,13 +77,13 @@ def place_findings(report: FileReport, data: bytes) -> tuple[Place, ...]:
         prints[finding] = hashlib.sha256(named).hexdigest()[:32]
     text.data = shown  # of the same length: places stay what they are
     return tuple(
-        _place(_discreet(f, data, shown), prints[f], text, silenced.covers(f))
+        _place(discreet(f, data, shown), prints[f], text, silenced.covers(f))
         for f in report.findings
     )
 
 
-def _discreet(finding: Finding, data: bytes, shown: bytes) -> Finding:
-    """The finding, without a repair that would move or show what is hidden."""
+def discreet(finding: Finding, data: bytes, shown: bytes) -> Finding:
+    """A finding of a file, without a repair that would move or tell what `redacted` hides."""
     repair = finding.repair
     if repair is None or not hides(data, shown, repair.start, repair.end):
         return finding

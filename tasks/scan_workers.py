@@ -17,6 +17,8 @@ from codebyte.indexer.filters import MAX_BYTES, MIN_BYTES, skip_content, skip_pa
 from codebyte.indexer.languages import language_of
 from codebyte.tasks.findings import FileReport, skipped_file
 from codebyte.tasks.payloads import find_payloads
+from codebyte.tasks.places import discreet
+from codebyte.tasks.redaction import redacted
 from codebyte.tasks.usage import MOST_BYTES, Usage
 
 if TYPE_CHECKING:
@@ -91,10 +93,11 @@ def score(model: "Megabyte", context: Context, job: Job) -> FileReport:
         )
     else:
         report = skipped_file(job.path, language, reason)
+    # What is found goes to other processes and into the cache.
+    shown = redacted(job.data) if report.findings else b""
+    bugs = [discreet(finding, job.data, shown) for finding in report.findings]
     odd = find_payloads(job.data, job.path, report.bits, job.changed)
-    if not odd:
-        return report
-    found = sorted((*report.findings, *odd), key=lambda f: (-f.suspicion, f.line, f.column))
+    found = sorted((*bugs, *odd), key=lambda f: (-f.suspicion, f.line, f.column))
     return replace(report, findings=tuple(found))
 
 

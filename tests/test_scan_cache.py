@@ -1,14 +1,20 @@
 import sqlite3
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scanned import CODE, KEY
 
 import codebyte
 from codebyte.errors import CheckpointError
+from codebyte.tasks import bugs
 from codebyte.tasks.findings import FileReport, Finding, Repair
 from codebyte.tasks.scan_cache import ScanCache, model_id, pack, unpack
+from codebyte.tasks.scan_targets import open_tree
+from codebyte.tasks.scan_workers import Scorer
+from codebyte.tasks.scanning import scan_tree
 
 REPORT = FileReport(
     path="caf\u00e9.py",
@@ -116,6 +122,41 @@ def test_what_was_unused_for_longest_makes_room(
         left = {key for (key,) in connection.execute("SELECT key FROM reports")}
     connection.close()
     assert left == set(keys[10:])
+
+
+def test_no_secret_that_a_repair_would_move_gets_into_the_cache(
+    tmp_path: Path, tiny_model: codebyte.Megabyte, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = KEY.split(b'"')[1]
+    source = CODE + b'f("%s", "x")\n' % secret
+    start, end = len(CODE) + 2, len(source) - 2
+    swap = Finding(
+        rule="CB105",
+        path="a.py",
+        line=12,
+        column=3,
+        end_column=end - start + 3,
+        suspicion=0.9,
+        message=f"`{source[start:end].decode()}`",
+        reasons=(),
+        repair=Repair(start=start, end=end, replacement=b'"x", "%s"' % secret, gain_bits=9.0),
+    )
+    real = bugs.scan_file
+
+    def found(*given: object, **named: object) -> FileReport:
+        return replace(real(*given, **named), findings=(swap,))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bugs, "scan_file", found)
+    (tmp_path / "a.py").write_bytes(source)
+    with ScanCache("model", tmp_path / "cache") as cache:
+        scorer = Scorer(model=tiny_model, repairs=False)
+        result = scan_tree(open_tree(tmp_path / "a.py"), scorer, cache=cache)
+    assert {p.finding.rule for p in result.places} == {"CB105", "CB205"}
+    with sqlite3.connect(tmp_path / "cache" / "scan.sqlite3") as connection:
+        ((kept,),) = connection.execute("SELECT report FROM reports")
+    connection.close()
+    assert b"CB105" in zlib.decompress(kept)
+    assert secret not in zlib.decompress(kept)
 
 
 def test_a_model_is_known_by_its_content(tmp_path: Path, tiny_model: codebyte.Megabyte) -> None:
