@@ -15,6 +15,7 @@ from codebyte.indexer.abbreviations import STOP_WORDS
 from codebyte.indexer.searching import Hit
 
 LINES = 8  # of each result
+ALIKE = 12  # results like one
 _WORD = re.compile(r"[A-Za-z_]\w{2,}")
 _WHY = {"words": "words", "meaning": "meaning", "both": "words and meaning"}
 _ALL = "all"
@@ -33,7 +34,7 @@ element.addEventListener('click', async (event) => {
   const query = new URLSearchParams({ repo: place.repo, path: place.file });
   const answer = await fetch('/cb-file?' + query);
   if (!answer.ok) {
-    const said = await answer.json();
+    const said = await answer.json().catch(() => ({}));
     button.textContent = said.error?.message ?? 'it cannot be opened';
     return;
   }
@@ -93,8 +94,13 @@ def search_tab(library: Library) -> gr.HTML:
 
     def more(event: gr.EventData) -> str:
         place = event._data
-        path, line = str(place["file"]), int(place["line"])
-        return _answer(lambda: library.similar(path, line), "", library, f"like {path}:{line}")
+        repo, path, line = str(place["repo"]), str(place["file"]), int(place["line"])
+        return _answer(
+            lambda: library.index().similar(path, line, ALIKE, repo=repo),
+            "",
+            library,
+            f"like {path}:{line}",
+        )
 
     inputs = [query, repo, language, path]
     for event in (query.submit, button.click, repo.input, language.input, path.submit):

@@ -187,9 +187,10 @@ def similar(
     if not name or not number.isdecimal() or int(number) < 1:
         raise typer.BadParameter(f"{place!r} is not FILE:LINE, such as src/main.py:12")
     with _opened(folder, mode, checkpoint) as opened:
-        path = opened.path_of(name)
-        data = read(Path(name), LARGEST_SIMILAR) if path is None else None
-        hits = opened.similar(path or name, int(number), k, mode, data=data)
+        held = opened.place_of(name)
+        data = read(Path(name), LARGEST_SIMILAR) if held is None else None
+        repo, path = held or (None, name)
+        hits = opened.similar(path, int(number), k, mode, repo=repo, data=data)
         _say_coverage(opened)
         show_hits(hits, "", lines, as_json)
 

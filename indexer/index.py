@@ -16,8 +16,16 @@ from codebyte.indexer.lexical import LexicalIndex
 from codebyte.indexer.listing import shown_path
 from codebyte.indexer.query import Query, parse_query
 from codebyte.indexer.ranking import Mode, Rules
-from codebyte.indexer.searching import Embedder, Hit, check_model, find, query_vector
+from codebyte.indexer.searching import (
+    Embedder,
+    Hit,
+    check_model,
+    find,
+    query_vector,
+    usable_embedder,
+)
 from codebyte.indexer.store import Entry
+from codebyte.indexer.trees import ON_DISK
 from codebyte.indexer.updating import replace_documents
 from codebyte.indexer.writing import WritableIndex
 
@@ -116,7 +124,14 @@ class CodeIndex(WritableIndex):
                 )
 
     def similar(
-        self, path: str, line: int, k: int = 10, mode: Mode = "hybrid", *, data: bytes | None = None
+        self,
+        path: str,
+        line: int,
+        k: int = 10,
+        mode: Mode = "hybrid",
+        *,
+        repo: str | None = None,
+        data: bytes | None = None,
     ) -> list[Hit]:
         """Finds code like that at a line of a file.
 
@@ -125,14 +140,16 @@ class CodeIndex(WritableIndex):
             line: from 1.
             k: how many hits at most.
             mode: which kinds of scores count.
+            repo: the name of the repository that has the file; None for any.
             data: what the file holds, where it is not in the index.
 
         Raises:
-            InputError: there is no such file, or nothing at this line.
+            InputError: there is no such file, or nothing at this line; or mode "dense" without
+                vectors or without a model.
         """
         with self._lock, self._store.reading():
             snapshot = self._current()
-            entry = self._at(path, line) if data is None else None
+            entry = self._at(path, line, repo) if data is None else None
             if entry is not None:
                 symbol, body = entry.symbol, self._store.bodies([entry.id])[entry.id]
                 same = self._store.rows(
@@ -162,29 +179,42 @@ class CodeIndex(WritableIndex):
 
     def path_of(self, name: str | os.PathLike[str]) -> str | None:
         """The path under which the index has a file on the disk, or None."""
+        place = self.place_of(name)
+        return None if place is None else place[1]
+
+    def place_of(self, name: str | os.PathLike[str]) -> tuple[str, str] | None:
+        """The repository and the path under which the index has a file, or None.
+
+        Args:
+            name: of a file on the disk; where there is none, a path as hits have it.
+        """
         file = Path(name).expanduser().resolve()
-        candidates = [shown_path(os.fspath(name))]
-        for (source,) in self._store.rows("SELECT source FROM repos"):
-            if file.is_relative_to(source):
-                candidates.insert(0, shown_path(file.relative_to(source).as_posix()))
-        for path in candidates:
-            if self._store.rows("SELECT 1 FROM files WHERE path = ? LIMIT 1", (path,)):
-                return path
-        return None
+        repos = self._store.rows("SELECT name, source FROM repos ORDER BY length(source) DESC, id")
+        if file.exists():  # of repositories inside each other, in the innermost that has it
+            places = [
+                (repo, shown_path(file.relative_to(source).as_posix()))
+                for repo, source in repos
+                if file.is_relative_to(source)
+            ]
+        else:
+            places = [(repo, shown_path(os.fspath(name))) for repo, _ in repos]
+        held = "SELECT 1 FROM files JOIN repos ON repos.id = repo WHERE name = ? AND path = ?"
+        return next((place for place in places if self._store.rows(held, place)), None)
 
     def _vector_of(self, code: bytes, mode: Mode) -> NDArray[np.float32] | None:
-        if mode == "lexical" or self.embedder is None or self._store.get("model") is None:
-            return None
-        check_model(self.embedder, self._store)
-        found: NDArray[np.float32] = self.embedder.embed_code([code])[0]
-        return found
+        embedder = usable_embedder(self.embedder, self._store, mode)
+        return None if embedder is None else embedder.embed_code([code])[0]
 
-    def _at(self, path: str, line: int) -> Entry:
+    def _at(self, path: str, line: int, repo: str | None) -> Entry:
+        """What lies at a line of a file: as it is on the disk, else as it was indexed last."""
+        on_disk = f"SELECT file FROM tree JOIN revisions ON revisions.id = revision WHERE {ON_DISK}"
         found = self._store.rows(
-            "SELECT documents.id FROM documents JOIN files ON files.id = file"
-            " JOIN chunks ON chunks.id = chunk WHERE files.path = ? AND end_line >= ?"
-            " ORDER BY start_line LIMIT 1",
-            (path, line),
+            "SELECT documents.id FROM documents JOIN chunks ON chunks.id = chunk WHERE file ="
+            " (SELECT files.id FROM files JOIN repos ON repos.id = files.repo"
+            " WHERE path = ?1 AND (?2 IS NULL OR repos.name = ?2)"
+            f" ORDER BY files.id IN ({on_disk}) DESC, files.id DESC LIMIT 1)"
+            " AND end_line >= ?3 ORDER BY start_line LIMIT 1",
+            (path, repo, line),
         )
         if not found:
             raise InputError(f"{path} is not in the index, or has nothing to find at line {line}")

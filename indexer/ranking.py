@@ -57,7 +57,8 @@ def rank(
 
     Args:
         query: what was asked.
-        lexical: candidates by words; scores at least 0. None in mode "dense".
+        lexical: candidates by words; scores at least 0. Not looked at in mode "dense", unless
+            there are none by vectors.
         dense: candidates by vectors with their cosines, at least those of the best few hundred.
             None in mode "lexical", or where there are none yet.
         metadata: called once, with the ids of the few hundred best candidates.
@@ -69,7 +70,8 @@ def rank(
         whole: the candidates by the words of their whole files; counts but in mode "dense".
     """
     rules = Rules() if rules is None else rules
-    lexical = None if mode == "dense" else lexical
+    # Without words there is no vector: then what filters let through is all there is.
+    lexical = None if mode == "dense" and dense is not None else lexical
     dense = None if mode == "lexical" else dense
     related = related if mode == "hybrid" else None
     pool = _pool([it for it in (lexical, related, dense) if it is not None], max(POOL, k))

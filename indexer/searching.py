@@ -195,19 +195,26 @@ def query_vector(
         InputError: mode "dense" without vectors or without a model.
         StaleIndexError: the vectors are another model's.
     """
+    usable = usable_embedder(embedder, store, mode)
+    return None if usable is None or not words.strip() else usable.embed_text([words])[0]
+
+
+def usable_embedder(embedder: Embedder | None, store: Store, mode: Mode) -> Embedder | None:
+    """The embedder, or None where the index is to be asked by words alone.
+
+    Raises:
+        InputError: mode "dense" without vectors or without a model.
+        StaleIndexError: the vectors are another model's.
+    """
     if mode == "lexical":
         return None
-    model = store.get("model")
-    if embedder is None or model is None:
+    if embedder is None or store.get("model") is None:
         if mode == "dense":
             lacks = "the index has no vectors yet" if embedder else "no model was given"
             raise InputError(f"mode 'dense' cannot be used, {lacks}: use mode 'lexical'")
         return None
     check_model(embedder, store)
-    if not words.strip():
-        return None
-    found: NDArray[np.float32] = embedder.embed_text([words])[0]
-    return found
+    return embedder
 
 
 def check_model(embedder: Embedder, store: Store) -> None:

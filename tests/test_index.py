@@ -15,6 +15,7 @@ from codebyte.errors import InputError, RepoError, StaleIndexError
 from codebyte.indexer.chunk import chunk_file
 from codebyte.indexer.index import CodeIndex
 from codebyte.indexer.languages import language_of
+from codebyte.indexer.ranking import Mode
 from codebyte.indexer.updating import only_writer
 
 GREET = b'def greet(name):\n    """Greets a person."""\n    return f"Hello, {name}"\n\n\n'
@@ -269,6 +270,14 @@ def test_exact_text_and_patterns_find_what_a_scan_of_all_finds(
             assert len(got) + sum(hit.copies for hit in hits) == len(wanted), query
 
 
+@pytest.mark.parametrize("mode", ["hybrid", "lexical", "dense"])
+def test_filters_alone_find_all_that_they_let_through(tiny_repo: Path, mode: Mode) -> None:
+    index = CodeIndex(None, Bag())
+    index.update(tiny_repo)
+    assert {path for path, _ in found(index, "lang:go", mode=mode)} == {"counter/counter.go"}
+    assert found(index, r"/def load_\w+/", mode=mode) == [("src/app.py", "load_settings")]
+
+
 def test_operators_of_databases_are_words_like_others(tmp_path: Path, tiny_repo: Path) -> None:
     index = CodeIndex(tmp_path / "index")
     index.update(tiny_repo)
@@ -379,6 +388,46 @@ def test_similar_code_is_found_and_the_place_itself_is_not(
     assert index.similar("elsewhere.py", 1, k=1, data=twin)[0].symbol == "wait_longer"
     with pytest.raises(InputError, match=r"nope\.py is not in the index"):
         index.similar("nope.py", 1)
+    index.embedder = None
+    with pytest.raises(InputError, match="mode 'dense' cannot be used, no model was given"):
+        index.similar("a.py", 7, mode="dense")
+
+
+def test_similar_code_is_that_of_the_repository_asked_for_as_it_lies_on_the_disk(
+    tmp_path: Path, make_repo: MakeRepo
+) -> None:
+    first = make_repo(tmp_path / "one", {"a.py": GREET})
+    second = make_repo(tmp_path / "two", {"a.py": b"\n" + PARSE, "b.py": RETRY})
+    index = CodeIndex()
+    for repo in (first, second):
+        index.update(repo)
+        index.update(repo, "HEAD")
+    (first / "a.py").write_bytes(b"\n\n" + RETRY.replace(b"2**", b"3**"))
+    (second / "c.py").write_bytes(PARSE.replace(b"parse", b"parse_all"))
+    for repo in (first, second):
+        index.update(repo)
+    for name, symbol in (("one", "back_off"), ("two", "parse_all")):
+        assert index.similar("a.py", 2, 1, repo=name)[0].symbol == symbol
+    with pytest.raises(InputError, match=r"b\.py is not in the index"):
+        index.similar("b.py", 1, repo="one")
+
+
+def test_a_file_on_the_disk_is_looked_up_as_itself_and_not_as_one_of_its_name(
+    tmp_path: Path, make_repo: MakeRepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outer = make_repo(tmp_path / "outer", {"setup.py": GREET, "inner/setup.py": GREET})
+    inner = make_repo(outer / "inner", {"setup.py": GREET, "src/app.py": PARSE})
+    index = CodeIndex()
+    index.update(inner)
+    index.update(outer, "HEAD")
+    monkeypatch.chdir(inner)
+    assert index.place_of("setup.py") == ("inner", "setup.py")
+    assert index.place_of(outer / "setup.py") == ("outer", "setup.py")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert index.place_of("src/app.py") == ("inner", "src/app.py")  # as hits have it
+    Path("setup.py").write_bytes(RETRY)
+    assert (index.place_of("setup.py"), index.path_of("setup.py")) == (None, None)
 
 
 def test_a_plain_folder_follows_its_changes(tmp_path: Path) -> None:
