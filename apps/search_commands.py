@@ -263,7 +263,9 @@ def _follow(opened: "CodeIndex", sources: list[str], as_json: bool) -> None:
 
     typer.echo("watching; Ctrl-C ends it", err=True)
     for done in follow(opened, sources):
-        if done.added or done.removed:
+        if isinstance(done, CodebyteError):
+            typer.echo(f"codebyte: {done}; it is tried again", err=True)
+        elif done.added or done.removed:
             say_updated(done, as_json)
 
 

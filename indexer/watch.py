@@ -6,7 +6,7 @@ from pathlib import Path
 
 from watchfiles import watch
 
-from codebyte.errors import InputError
+from codebyte.errors import CodebyteError, InputError
 from codebyte.indexer.index import CodeIndex
 from codebyte.indexer.updating import Updated
 
@@ -19,11 +19,13 @@ def follow(
     *,
     settle_ms: int = 300,
     started: Callable[[], object] = lambda: None,
-) -> Iterator[Updated]:
-    """Updates the index after each change under some folders, and says what that did.
+) -> Iterator[Updated | CodebyteError]:
+    """Updates the index at once and after each change under some folders.
+
+    Yields what each update did, or why it failed: it is then tried again until it succeeds.
 
     Args:
-        index: which has these folders already.
+        index: of these folders.
         sources: local folders.
         settle_ms: how long nothing must change before what changed is read.
         started: called once changes are seen.
@@ -35,10 +37,12 @@ def follow(
     for folder, source in folders.items():
         if not folder.is_dir():
             raise InputError(f"{source} is not a folder, so it cannot be watched")
+    # Folders to be updated, with what was wrong last; at first all: any may have changed meanwhile.
+    waiting = dict.fromkeys(folders, "")
     first = True
     for changes in watch(
         *folders,
-        watch_filter=lambda _, path: _matters(path),
+        watch_filter=None,
         step=settle_ms,
         debounce=10_000,
         rust_timeout=settle_ms,
@@ -47,15 +51,26 @@ def follow(
         if first:
             started()
             first = False
-        changed = {Path(path) for _, path in changes}
-        for folder, source in folders.items():
-            if any(path.is_relative_to(folder) for path in changed):
-                yield index.update(source)
+        for folder in folders:
+            if any(_matters(Path(path), folder) for _, path in changes):
+                waiting.setdefault(folder, "")
+        for folder, wrong in list(waiting.items()):
+            try:
+                done = index.update(folders[folder])
+            except CodebyteError as error:
+                waiting[folder] = str(error)
+                if waiting[folder] != wrong:
+                    yield error
+            else:
+                del waiting[folder]
+                yield done
 
 
-def _matters(path: str) -> bool:
-    """Whether a change of a path can change what is indexed; of git's own files only HEAD can."""
-    parts = Path(path).parts
+def _matters(path: Path, folder: Path) -> bool:
+    """Whether a change can change what is indexed of a folder; of git's own files only HEAD can."""
+    if not path.is_relative_to(folder):
+        return False
+    parts = path.relative_to(folder).parts
     if ".git" in parts:
         return parts[-1] in ("HEAD", "index")
     return not _QUIET & set(parts)

@@ -13,6 +13,7 @@ from codebyte.apps.hits import best_lines, print_hits
 from codebyte.errors import InputError
 from codebyte.indexer.index import CodeIndex
 from codebyte.indexer.searching import Hit
+from codebyte.indexer.updating import only_writer
 from codebyte.indexer.watch import follow
 
 GREET = b'def greet(name):\n    """Greets a person."""\n    return f"Hello, {name}"\n'
@@ -150,6 +151,12 @@ def test_the_lines_shown_are_those_with_most_of_the_query() -> None:
     assert best_lines("", {"x"}, 5) == (0, [])
 
 
+def test_lines_shown_are_counted_by_newlines_alone() -> None:
+    snippet = "a\x0c\u2028\x85b\r\n\n    wait()\n\n"
+    assert best_lines(snippet, {"wait"}, 1) == (2, ["    wait()"])
+    assert best_lines(snippet, set(), 9) == (0, ["a\x0c\u2028\x85b", "", "    wait()", ""])
+
+
 def test_control_characters_of_a_repository_do_not_reach_the_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -165,17 +172,55 @@ def test_control_characters_of_a_repository_do_not_reach_the_terminal(
     assert out.count("[red]x") == 3
 
 
-def test_watching_follows_what_is_written(tmp_path: Path) -> None:
-    folder = tmp_path / "plain"
-    folder.mkdir()
+@pytest.fixture
+def watched(tmp_path: Path) -> tuple[Path, CodeIndex]:
+    """A plain folder with one file, below one of a name that is passed over, and its index."""
+    folder = tmp_path / "venv" / "plain"
+    folder.mkdir(parents=True)
     (folder / "a.py").write_bytes(GREET)
     index = CodeIndex(tmp_path / "index")
     index.update(folder)
-    changes = follow(
-        index, [folder], settle_ms=20, started=lambda: (folder / "b.py").write_bytes(RETRY)
-    )
+    return folder, index
+
+
+def test_watching_follows_what_is_written(watched: tuple[Path, CodeIndex], tmp_path: Path) -> None:
+    folder, index = watched
+    changes = follow(index, [folder], settle_ms=20)
+    assert next(changes).added == 0
+    (folder / "b.py").write_bytes(RETRY)
     assert next(changes).added == 1
     assert index.search("back_off", 1)[0].path == "b.py"
     changes.close()
     with pytest.raises(InputError, match="cannot be watched"):
         next(follow(index, [tmp_path / "nowhere"]))
+
+
+def test_watching_begins_with_what_was_written_since_the_last_update(
+    watched: tuple[Path, CodeIndex],
+) -> None:
+    folder, index = watched
+    (folder / "b.py").write_bytes(RETRY)
+    changes = follow(index, [folder], settle_ms=20, started=(folder / "a.py").unlink)
+    done = next(changes)
+    assert (done.added, done.removed) == (1, 1)
+    changes.close()
+
+
+def test_watching_goes_on_after_an_update_that_failed(
+    watched: tuple[Path, CodeIndex], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("codebyte.indexer.updating.LOCK_SECONDS", 0.1)
+    folder, index = watched
+    (folder / "b.py").write_bytes(RETRY)
+    changes = follow(index, [folder], settle_ms=20)
+    with only_writer(index.folder):
+        assert "another process is writing" in str(next(changes))
+    assert next(changes).added == 1
+    changes.close()
+
+
+def test_what_fails_while_watching_is_said(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = [InputError("another process is writing")]
+    monkeypatch.setattr("codebyte.indexer.watch.follow", lambda *_: iter(failed))
+    _, err = codebyte("index", "--words-only", "--watch")
+    assert err.endswith("codebyte: another process is writing; it is tried again\n")
