@@ -18,7 +18,7 @@ from codebyte.fewbytes import MOST, FewBytes, Tried
 from codebyte.inputs import ByteInputs, History
 from codebyte.layers import in_pieces, norm
 from codebyte.levels import Level, LevelState
-from codebyte.patching import previous, word_ends
+from codebyte.patching import borders, previous, word_ends
 from codebyte.views import Viewed
 from codebyte.vocab import EOT
 
@@ -102,6 +102,14 @@ class ContextWiring(nn.Module):
         """The states of the first level above the bytes, (b, k, g), without decoding to bytes."""
         ids = torch.cat([ids.new_full((ids.shape[0], 1), EOT), ids], dim=1)
         return self.levels.patch_states(self.inputs(ids), self._natural(ids, previous(ids, EOT)))
+
+    def patch_ends(self, ids: Tensor) -> Tensor:
+        """Tells with which ids a patch ends, (b, t + 1) bool, the implied start first."""
+        ids = torch.cat([ids.new_full((ids.shape[0], 1), EOT), ids], dim=1)
+        natural = self._natural(ids, previous(ids, EOT))
+        if natural is None:
+            natural = torch.zeros_like(ids, dtype=torch.bool)
+        return borders(natural, self.levels.patch_size, ids.new_full((len(ids),), -1))[0]
 
     def init_state(self, batch: int) -> ContextState:
         """Gives the state in which nothing was fed but the implied start."""

@@ -11,7 +11,7 @@ Axes: b batch, t ids, k patches, p bytes in a patch, d width, g width of the tru
 code, v vocabulary.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -28,7 +28,11 @@ from codebyte.hierarchy import ContextState, ContextWiring
 from codebyte.inputs import ByteInputs, History
 from codebyte.layers import Stack, norm
 from codebyte.megabyte import Megabyte
-from codebyte.vocab import EOT
+from codebyte.vocab import EOT, PAD
+
+# Rows of a batch, (r,), and what stands before them, (r, n, ...). As many of them as have the same
+# number of places before them go together: none is padded, so that no row depends on others.
+Before = list[tuple[Tensor, Tensor]]
 
 
 class Seq2Seq(nn.Module):
@@ -68,15 +72,29 @@ class Seq2Seq(nn.Module):
     @contextmanager
     def _given(self, source: Tensor) -> Iterator[None]:
         """While the decoder has this source, (b, t) ids, before its target."""
-        self._inputs.source, self._trunk.memory = _ended(source), self.memory(source)
+        ended, length = self._ended(source)
+        ends = self.encoder.patch_ends(ended)
+        ends &= torch.arange(ends.shape[1], device=ends.device) <= length[:, None]  # not padding's
+        self._inputs.source = _together(ended, length)
+        self._trunk.memory = _together(self.memory(source), ends.sum(dim=1))
         try:
             yield
         finally:
             self._inputs.source = self._trunk.memory = None
 
     def memory(self, source: Tensor) -> Tensor:
-        """What is kept of a source: (b, t) ids -> (b, k, g), a state for each patch."""
-        return self.to_memory(norm(self.encoder.patch_states(_ended(source))))
+        """What is kept of a source: (b, t) ids -> (b, k, g), a state for each patch.
+
+        A row with fewer patches than others has states of no meaning after its own.
+        """
+        return self.to_memory(norm(self.encoder.patch_states(self._ended(source)[0])))
+
+    def _ended(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """(b, t) -> (b, t + 1), each row ended by EOT, which ends its last patch; (b,) lengths."""
+        source = source.to(self.decoder.device, torch.int64)
+        length = (source != PAD).sum(dim=1)
+        ended = F.pad(source, (0, 1), value=PAD).scatter(1, length[:, None], EOT)
+        return ended, length + 1
 
     def loss(self, source: Tensor, target: Tensor) -> Tensor:
         """Mean surprise of the target's ids in nats, PAD left out.
@@ -118,9 +136,21 @@ class Seq2Seq(nn.Module):
         yield from generate(self.decoder, b"", params, state=state)
 
 
-def _ended(source: Tensor) -> Tensor:
-    """(b, t) -> (b, t + 1), so that its last patch is finished too."""
-    return F.pad(source.long(), (0, 1), value=EOT)
+def _together(places: Tensor, counts: Tensor) -> Before:
+    """The first places of each row, as many of (b, n, ...) as the (b,) counts say."""
+    found = []
+    for count in counts.unique().tolist():
+        rows = (counts == count).nonzero()[:, 0]
+        found.append((rows.cpu(), places[rows, :count]))
+    return found
+
+
+def _behind(function: Callable[[Tensor], Tensor], before: Before, x: Tensor) -> Tensor:
+    """What a function of whole rows gives for (b, n, ...) places that stand behind others."""
+    found = [
+        function(torch.cat([first, x[rows]], dim=1))[:, first.shape[1] :] for rows, first in before
+    ]
+    return torch.cat(found)[torch.cat([rows for rows, _ in before]).argsort()]
 
 
 class _WithMemory(Stack):
@@ -128,19 +158,19 @@ class _WithMemory(Stack):
 
     def __init__(self, config: LevelConfig) -> None:
         super().__init__(config, layers=0)
-        self.memory: Tensor | None = None
+        self.memory: Before | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, n, g) -> (b, n, g)."""
         if self.memory is None:
             return super().forward(x)
-        return super().forward(torch.cat([self.memory, x], dim=1))[:, self.memory.shape[1] :]
+        return _behind(super().forward, self.memory, x)
 
     def init_cache(self, batch: int) -> list[KVCache | Tail]:
         """Gives the caches of a sequence that holds the memory only."""
         caches = super().init_cache(batch)
-        if self.memory is not None:
-            self.step(self.memory, caches, torch.arange(batch))
+        for rows, memory in self.memory or []:
+            self.step(memory, caches, rows)
         return caches
 
 
@@ -149,19 +179,19 @@ class _AfterSource(ByteInputs):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.source: Tensor | None = None
+        self.source: Before | None = None
 
     def forward(self, ids: Tensor) -> Tensor:
         """(b, t) -> (b, t, d)."""
         if self.source is None:
             return super().forward(ids)
-        return super().forward(torch.cat([self.source, ids], dim=1))[:, self.source.shape[1] :]
+        return _behind(super().forward, self.source, ids)
 
     def init_history(self, batch: int) -> History:
         """Gives the history of a target that has not begun."""
         history = super().init_history(batch)
-        if self.source is not None:
-            self.step(self.source, history, torch.arange(batch))
+        for rows, source in self.source or []:
+            self.step(source, history, rows)
         return history
 
 
@@ -191,8 +221,9 @@ class Autoencoder(nn.Module):
 
     def encode(self, ids: Tensor) -> Tensor:
         """(b, k p) ids -> (b, k, z) codes, each from -1 to 1."""
+        ids = ids.to(self.embed.weight.device, torch.int64)
         patches = rearrange(ids, "b (k p) -> (b k) p", p=self.patch_size)
-        states = self.encoder(self.embed(patches.long()))
+        states = self.encoder(self.embed(patches))
         codes = torch.tanh(self.to_code(rearrange(norm(states), "r p d -> r (p d)")))
         return rearrange(codes, "(b k) z -> b k z", b=ids.shape[0])
 
@@ -205,7 +236,7 @@ class Autoencoder(nn.Module):
     def loss(self, ids: Tensor) -> Tensor:
         """Mean surprise of the bytes given their patch's code, in nats."""
         logits = self.decode(self.encode(ids))
-        return F.cross_entropy(logits.flatten(0, 1), ids.long().flatten())
+        return F.cross_entropy(logits.flatten(0, 1), ids.flatten().to(logits.device, torch.int64))
 
     @torch.inference_mode()
     def reconstruct(self, ids: Tensor) -> Tensor:

@@ -7,18 +7,22 @@ from typing import Any
 import pytest
 import torch
 
-from codebyte.config import LevelConfig, SamplingParams
+from codebyte.config import LevelConfig, ModelConfig, SamplingParams
 from codebyte.errors import ConfigError, InputError
 from codebyte.presets import PRESETS
 from codebyte.scoring import surprisal
 from codebyte.variants import Autoencoder, Seq2Seq
-from codebyte.vocab import EOT
+from codebyte.vocab import EOT, PAD
 
 
 @pytest.fixture
 def seq2seq() -> Seq2Seq:
+    return random_seq2seq(PRESETS["tiny"])
+
+
+def random_seq2seq(config: ModelConfig) -> Seq2Seq:
     torch.manual_seed(1)
-    model = Seq2Seq(PRESETS["tiny"])
+    model = Seq2Seq(config)
     with torch.no_grad():
         for weight in model.parameters():
             weight += 0.1 * torch.randn_like(weight)
@@ -26,7 +30,12 @@ def seq2seq() -> Seq2Seq:
 
 
 def ids(text: bytes) -> torch.Tensor:
-    return torch.tensor([list(text)])
+    return torch.tensor([list(text)], dtype=torch.int64)
+
+
+def padded(texts: list[bytes]) -> torch.Tensor:
+    rows = [ids(text)[0] for text in texts]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD)
 
 
 def test_the_documented_use_runs_and_gives_what_it_says() -> None:
@@ -60,6 +69,33 @@ def test_a_target_fed_byte_by_byte_has_the_logits_of_the_whole(seq2seq: Seq2Seq)
         for i in range(target.shape[1]):
             found = seq2seq.decoder.step(target[:, i : i + 1], state)
             torch.testing.assert_close(found[:, 0], whole[:, i + 1], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("patching", ["word", "fixed"])
+def test_a_row_among_others_of_other_lengths_is_as_it_is_alone(patching: str) -> None:
+    model = random_seq2seq(replace(PRESETS["tiny"], patching=patching))
+    sources = [b"def f(x): return x", b"", b"as long as first:)", b"longest.of(all) = [1, 2, 3]"]
+    targets = [b"the same, again", b"to this", b"to that", b"x"]
+    together = padded(sources), padded(targets)
+    whole, state = model(*together), model.init_state(together[0])
+    total = torch.zeros(())
+    for row, (source, target) in enumerate(zip(sources, targets, strict=True)):
+        alone = ids(source).reshape(1, -1), ids(target)
+        logits = model(*alone)
+        wanted = whole[row : row + 1, : logits.shape[1]]
+        torch.testing.assert_close(wanted, logits, rtol=0, atol=1e-4)
+        torch.testing.assert_close(state.logits[row], logits[0, 0], rtol=0, atol=1e-4)
+        total += len(target) * model.loss(*alone)
+    mean = total / sum(map(len, targets))
+    torch.testing.assert_close(model.loss(*together), mean, rtol=1e-4, atol=0)
+
+
+def test_a_source_goes_where_the_model_is() -> None:
+    model = random_seq2seq(PRESETS["tiny"]).to("meta")  # stands for a GPU
+    ended, length = model._ended(ids(b"def f(x):"))
+    assert (ended.device.type, length.device.type) == ("meta", "meta")
+    squeezing = Autoencoder(LevelConfig(dim=32, head_dim=16, layers=1), code=8).to("meta")
+    assert squeezing.loss(ids(b"def f(x): return")).device.type == "meta"
 
 
 def test_a_target_sees_what_followed_its_last_bytes_in_the_source() -> None:
