@@ -71,7 +71,7 @@ class Megabyte(nn.Module, HubMixin):
     @staticmethod
     def counted(ids: Tensor, mask: Tensor | None = None) -> Tensor:
         """Which ids count in the loss, (b, t) bool."""
-        return ids != PAD if mask is None else (ids != PAD) & mask
+        return ids != PAD if mask is None else (ids != PAD) & mask.to(ids.device)
 
     def patch_states(self, ids: Tensor) -> Tensor:
         """The states of the first level above the bytes, (b, k, g), without decoding to bytes."""

@@ -176,6 +176,11 @@ def test_the_loss_is_the_mean_surprise_of_all_but_padding(model: Megabyte) -> No
     assert model.loss(torch.full((2, 6), PAD)) == 0
 
 
+def test_a_mask_goes_where_the_ids_are() -> None:
+    ids = torch.zeros(1, 3, dtype=torch.int64, device="meta")  # stands for a GPU
+    assert Megabyte.counted(ids, torch.ones(1, 3, dtype=torch.bool)).device.type == "meta"
+
+
 def test_the_loss_reaches_every_parameter(make_model: MakeModel) -> None:
     for name, config in CONFIGS.items():
         model = make_model(config)
