@@ -4,6 +4,7 @@ Exit status: 0 nothing at or above --fail-on, 1 there is, 2 the scan could not b
 interrupted. The report goes to standard output or to --out, progress and remarks to standard error.
 """
 
+import hashlib
 import signal
 import sys
 import threading
@@ -59,7 +60,11 @@ def scan(
     ] = None,
     top: Annotated[
         int | None,
-        typer.Option(min=1, help="The most findings reported; 10 for text, else all."),
+        typer.Option(
+            min=1,
+            help="The most findings reported; if not set, 10 for text, 300 for HTML, 5,000 for "
+            "SARIF, all for JSON.",
+        ),
     ] = None,
     report_format: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.TEXT,
     out: Annotated[
@@ -153,7 +158,8 @@ def _run(
         raise InputError("--write-baseline needs to know where: give --baseline FILE")
     known = frozenset() if baseline is None or write_baseline else read_baseline(baseline)
     tables = judge_file(checkpoint)
-    model = f"{model_id(checkpoint)} {repairs} {tables.stat().st_mtime_ns}"
+    fitted = hashlib.sha256(tables.read_bytes()).hexdigest()
+    model = f"{model_id(checkpoint)} {repairs} {fitted}"
     scorer = Scorer(checkpoint=checkpoint, jobs=jobs or cores(), repairs=repairs)
     with ScanCache(model) if cached else _nothing() as store, _shown() as progress, _endable():
         result = scan_tree(

@@ -18,8 +18,10 @@ from typing import Any
 
 import numpy as np
 import platformdirs
+import tree_sitter
 
 import codebyte
+import codebyte.indexer
 from codebyte.errors import CheckpointError
 from codebyte.tasks.findings import FileReport, Finding, Repair
 
@@ -198,14 +200,17 @@ def _connect(file: Path) -> sqlite3.Connection:
 
 
 def _code_id() -> str:
-    """Tells the code of this installation from any other, changed in place too."""
+    """Tells the code of this installation from any other, by its content."""
     digest = hashlib.sha256(codebyte.__version__.encode())
-    package = Path(codebyte.__file__).parent
-    for top in (package, package / "weights", Path(__file__).parent):
+    package, indexer = (Path(str(m.__file__)).parent for m in (codebyte, codebyte.indexer))
+    for top in (package, package / "weights", Path(__file__).parent, indexer):
         for file in sorted(top.iterdir()):
             if file.suffix in (".py", ".json", ".npz"):
-                found = file.stat()
-                digest.update(f"{file.name} {found.st_size} {found.st_mtime_ns};".encode())
+                content = file.read_bytes()
+                digest.update(f"{file.name} {len(content)};".encode() + content)
+    # The grammars' folders of metadata are named by their versions.
+    installed = Path(tree_sitter.__file__).parents[1].glob("tree_sitter*-info")
+    digest.update(" ".join(sorted(folder.name for folder in installed)).encode())
     return digest.hexdigest()
 
 

@@ -1,3 +1,5 @@
+import os
+import shutil
 import sqlite3
 import zlib
 from dataclasses import replace
@@ -5,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tree_sitter
 from scanned import CODE, KEY
 
 import codebyte
+import codebyte.indexer
 from codebyte.errors import CheckpointError
 from codebyte.tasks import bugs
 from codebyte.tasks.findings import FileReport, Finding, Repair
-from codebyte.tasks.scan_cache import ScanCache, model_id, pack, unpack
+from codebyte.tasks.scan_cache import ScanCache, _code_id, model_id, pack, unpack
 from codebyte.tasks.scan_targets import open_tree
 from codebyte.tasks.scan_workers import Scorer
 from codebyte.tasks.scanning import scan_tree
@@ -75,6 +79,25 @@ def test_a_report_is_found_by_all_that_it_depends_on(tmp_path: Path) -> None:
         same(cache.get("a.py", "oid", ""), REPORT)
     with ScanCache("another", tmp_path) as cache:
         assert cache.get("a.py", "oid", "") is None
+
+
+def test_the_code_is_known_by_its_content_and_the_grammars_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexer = tmp_path / "indexer"
+    shutil.copytree(Path(str(codebyte.indexer.__file__)).parent, indexer)
+    for file in indexer.glob("*.py"):
+        os.utime(file, (1, 1))
+    first = _code_id()
+    monkeypatch.setattr(codebyte.indexer, "__file__", str(indexer / "__init__.py"))
+    assert _code_id() == first
+    languages = indexer / "languages.py"
+    languages.write_bytes(languages.read_bytes().replace(b"a", b"b", 1))
+    other = _code_id()
+    assert other != first
+    (tmp_path / "tree_sitter_go-9.9.dist-info").mkdir()
+    monkeypatch.setattr(tree_sitter, "__file__", str(tmp_path / "tree_sitter" / "__init__.py"))
+    assert _code_id() != other
 
 
 def test_two_scans_can_share_a_cache(tmp_path: Path) -> None:

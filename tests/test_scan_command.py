@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -11,12 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 from conftest import MakeRepo
 from scanned import CODE, KEY
 
 import codebyte
-from codebyte.apps.cli import main
+from codebyte.apps.cli import app, main
+from codebyte.apps.report_html import MOST_FINDINGS
+from codebyte.apps.report_sarif import MOST_RESULTS
+from codebyte.apps.scan_commands import _DEFAULT_TOP
 from codebyte.tasks.fitted import is_fitted_to, judge_file, weights_id
 from codebyte.tasks.suspicion import PACKAGED
 
@@ -105,9 +110,12 @@ def test_the_worst_findings_come_first_and_top_limits_them(run: Run, tree: Path)
     assert kinds(run(tree, "--json", "--top", "1")[1]) == found[:1]
 
 
-def test_a_second_scan_takes_unchanged_files_from_the_cache(run: Run, tree: Path) -> None:
+def test_a_second_scan_takes_unchanged_files_from_the_cache(
+    run: Run, tree: Path, checkpoint: Path
+) -> None:
     first = run(tree, "--json")[1]
     (tree / "fine.py").write_bytes(CODE + b"x = 1\n")
+    os.utime(checkpoint / "scan.json", (1, 1))  # as another machine would have it
     again = run(tree, "--json")[1]
     assert [kinds(out, "summary")[0]["from_cache"] for out in (first, again)] == [0, 1]
     assert kinds(run(tree, "--json", "--no-cache")[1], "summary")[0]["from_cache"] == 0
@@ -115,6 +123,13 @@ def test_a_second_scan_takes_unchanged_files_from_the_cache(run: Run, tree: Path
     strip = [{k: v for k, v in f.items() if k != "rank"} for f in key]
     before = [f for f in kinds(first) if f["path"] == "src/key.py"]
     assert strip == [{k: v for k, v in f.items() if k != "rank"} for f in before]
+
+
+def test_the_help_says_how_many_findings_each_format_reports() -> None:
+    command = typer.main.get_command(app).commands["scan"]
+    (option,) = [option for option in command.params if option.name == "top"]
+    numbers = [_DEFAULT_TOP, MOST_FINDINGS, MOST_RESULTS]
+    assert re.findall(r"\d[\d,]*\d", option.help) == [f"{number:,}" for number in numbers]
 
 
 def test_a_baseline_silences_what_is_known_and_not_what_is_new(
