@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from codebyte.errors import InputError
 from codebyte.indexer.query import Query
 from codebyte.indexer.store import Store
 
@@ -76,6 +77,9 @@ class Catalog:
             query: with its filters.
             texts: what documents must say, by number; None for anything.
             revision: None for any.
+
+        Raises:
+            InputError: the revision is not in the index.
         """
         mask: Mask | None = None
         if query.paths or query.languages or query.repos:
@@ -87,13 +91,7 @@ class Catalog:
         if query.symbols:
             mask = _both(mask, self._named(query))
         if revision is not None:
-            found = self._store.rows(
-                "SELECT file FROM tree JOIN revisions ON revisions.id = revision"
-                " WHERE revisions.name = ? OR revisions.commit_id LIKE ?",
-                (revision, revision + "%"),
-            )
-            inside = np.isin(self._file_ids, [file for (file,) in found])
-            mask = _both(mask, inside[self.file_of])
+            mask = _both(mask, self._of_revision(revision))
         if texts is not None:
             mask = _both(mask, np.isin(self._texts, np.array(texts, np.int64)))
         return mask
@@ -134,6 +132,15 @@ class Catalog:
         """The rows of the documents that pass a filter, ascending."""
         passes = mask[np.searchsorted(self.ids, self._documents)]
         return np.unique(self.rows[self._row_of[passes]])
+
+    def _of_revision(self, revision: str) -> Mask:
+        chosen = "SELECT id FROM revisions WHERE name = ?1 OR commit_id LIKE ?1 || '%'"
+        if not self._store.rows(chosen, (revision,)):
+            names = self._store.rows("SELECT DISTINCT name FROM revisions ORDER BY name")
+            listed = ", ".join(name for (name,) in names) or "none"
+            raise InputError(f"revision {revision!r} is not in the index, which has: {listed}")
+        found = self._store.rows(f"SELECT file FROM tree WHERE revision IN ({chosen})", (revision,))
+        return np.isin(self._file_ids, [file for (file,) in found])[self.file_of]
 
     def _named(self, query: Query) -> Mask:
         if self._symbols is None:

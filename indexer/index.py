@@ -99,7 +99,7 @@ class CodeIndex(WritableIndex):
             rules: of ranking; None for the usual ones, which for documents do not look at paths.
 
         Raises:
-            InputError: the query cannot be read.
+            InputError: the query cannot be read, or the revision is not in the index.
             StaleIndexError: the vectors are another model's.
         """
         if len(text) > LONGEST_QUERY:

@@ -137,6 +137,8 @@ def test_branches_share_work_and_can_be_told_apart(tmp_path: Path, make_repo: Ma
     assert embedder.embedded == before + 1
     assert found(index, "back_off", k=1, revision="feature") == [("new.py", "back_off")]
     assert found(index, "back_off", k=1, revision="main") != [("new.py", "back_off")]
+    with pytest.raises(InputError, match="'master' is not in the index, which has: feature, main"):
+        index.search("back_off", revision="master")
     assert index.remove("repo", "feature") == 1
     assert ("new.py", "back_off") not in found(index, "back_off")
     assert {path for path, _ in found(index, "greet", mode="lexical")} == {"same0.py"} | {
