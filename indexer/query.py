@@ -74,7 +74,7 @@ def parse_query(text: str) -> Query:
             if value := value.strip('"'):
                 found[kind].append(value)
         elif (given := piece["exact"]) is not None:
-            exact.append(re.sub(r"\\(.)", r"\1", given, flags=re.DOTALL))
+            exact.append(re.sub(r'\\(["\\])', r"\1", given))
             words.append(exact[-1])
         elif (given := piece["pattern"]) is not None:
             patterns.append(_checked(given))
@@ -96,11 +96,12 @@ def parse_query(text: str) -> Query:
 
 
 def path_matches(path: str, pattern: str) -> bool:
-    """Whether a path fits a glob ("src/*.py", "*.go") or, without wildcards, contains the text."""
-    if not any(character in pattern for character in "*?["):
-        return pattern.casefold() in path.casefold()
+    """Whether a path contains a text, "app/[id]" too, or fits a glob: "src/**/*.py", "*.go"."""
     pattern = pattern.removeprefix("./")
-    return fnmatchcase(path, pattern) or fnmatchcase(path, f"*/{pattern}")
+    if pattern.casefold() in path.casefold():
+        return True
+    globs = (pattern, pattern.replace("**/", ""))  # which may stand for no folder
+    return any(fnmatchcase(path, it) or fnmatchcase(path, f"*/{it}") for it in globs)
 
 
 def _is_name(word: str) -> bool:

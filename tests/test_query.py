@@ -26,6 +26,19 @@ def test_words_exact_text_patterns_and_filters_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "exact"),
+    [
+        (r'"a\tb"', r"a\tb"),
+        (r'"C:\Users"', r"C:\Users"),
+        (r'"say \"x\""', 'say "x"'),
+        (r'"one\\two"', r"one\two"),
+    ],
+)
+def test_only_quotes_and_backslashes_are_escaped_in_exact_text(text: str, exact: str) -> None:
+    assert parse_query(text).exact == (exact,)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "ClientSession",
@@ -89,6 +102,11 @@ def test_text_without_marks_is_words(text: str) -> None:
         ("src/app/main.py", "*.go", False),
         ("src/app/main.py", "main/*", False),
         ("src/app/main.py", "./src/*", True),
+        ("src/app/main.py", "src/**/main.py", True),
+        ("src/main.py", "src/**/*.py", True),
+        ("lib/main.py", "src/**/*.py", False),
+        ("app/[id]/page.tsx", "app/[id]/page.tsx", True),
+        ("app/i/page.tsx", "app/[id]/page.tsx", True),
     ],
 )
 def test_paths_match_globs_and_parts(path: str, pattern: str, expected: bool) -> None:
