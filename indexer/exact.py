@@ -12,9 +12,10 @@ import regex
 from codebyte.errors import InputError
 from codebyte.indexer.store import Store
 
-SECONDS = 3.0  # for all regular expressions of one query
+SECONDS = 3.0  # for each regular expression of a query
 _MOST_TRIGRAMS = 24  # of one query; more do not choose better
 _SPECIAL = set(".^$*+?{}[]\\|()")
+_SHORT = set("AabBdDfnrsStvwWZ")  # escapes that say nothing of the characters after them
 
 
 def matching_texts(store: Store, exact: Iterable[str], patterns: Iterable[str]) -> list[int]:
@@ -55,6 +56,8 @@ def literals(pattern: str) -> list[str]:
             escaped = pattern[place]
             place += 1
             if escaped.isalnum():
+                if escaped not in _SHORT:
+                    return []
                 runs.append("")  # a class of characters, or a border
                 continue
             character = escaped
@@ -93,7 +96,7 @@ def _holds(text: str) -> Callable[[bytes], bool]:
 def _matches(pattern: str) -> Callable[[bytes], bool]:
     flags = regex.MULTILINE | (0 if _has_capital(pattern) else regex.IGNORECASE)
     try:
-        compiled = regex.compile(pattern.encode("utf-8", "replace"), flags)
+        compiled = regex.compile(pattern, flags)
     except (regex.error, RecursionError, OverflowError) as error:
         raise InputError(
             f"/{pattern}/ is no regular expression ({error}): correct it, or quote it as text"
@@ -104,7 +107,8 @@ def _matches(pattern: str) -> Callable[[bytes], bool]:
         nonlocal left
         began = time.monotonic()
         try:
-            return compiled.search(body, timeout=max(left, 1e-3)) is not None
+            text = body.decode("utf-8", "replace")
+            return compiled.search(text, timeout=max(left, 1e-3)) is not None
         except TimeoutError as error:
             raise InputError(
                 f"/{pattern}/ takes more than {SECONDS:.0f} seconds: make it simpler"

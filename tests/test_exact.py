@@ -23,6 +23,10 @@ PATTERNS = (
     r"(?i)MixedCase",
     r"ab{0}cdef",
     r"tail\\",
+    r"\x41bcd",
+    r"\u0041bcd",
+    r"\U00000041bcd",
+    r"\012abc",
 )
 
 
@@ -43,6 +47,14 @@ def test_literals_are_found_where_they_are_plain() -> None:
 def test_capitals_make_case_count() -> None:
     index = CodeIndex.from_documents([("a.py", b"Retry = 1\n"), ("b.py", b"retry = 1\n")], None)
     for query, ids in (('"Retry"', {0}), ('"retry ="', {0, 1}), ("/Retr./", {0}), (r"/retr\S/", {0, 1})):  # fmt: skip  # noqa: E501
+        assert {hit.id for hit in index.search(query)} == ids, query
+
+
+def test_patterns_read_characters_and_not_bytes() -> None:
+    texts = ("caf\u00e9", "caf\u00ee", "\u00e9")  # the first two begin their last with one byte
+    documents = [(f"{i}.py", text.encode()) for i, text in enumerate(texts)]
+    index = CodeIndex.from_documents(documents, None)
+    for query, ids in (("/caf[\u00e9\u00e8]/", {0}), ("/^.$/", {2}), (r"/caf\w$/", {0, 1})):
         assert {hit.id for hit in index.search(query)} == ids, query
 
 
