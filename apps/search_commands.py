@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-import codebyte
-from codebyte.apps.options import Checkpoint, Json, print_json, read
+from codebyte.apps.options import Json, print_json, read
 from codebyte.apps.search_output import say_updated, show_hits
 from codebyte.errors import CodebyteError, InputError
 
@@ -33,25 +32,40 @@ Mode = Annotated[
 Most = Annotated[int, typer.Option("-k", min=1, max=1000, help="How many results.")]
 Lines = Annotated[int, typer.Option(min=0, max=200, help="Lines shown of each result.")]
 Paths = Annotated[
-    list[str] | None, typer.Option("--path", metavar="GLOB", help="Only such paths; repeatable.")
+    list[str] | None,
+    typer.Option("--path", metavar="GLOB", help="Only such paths; may be given several times."),
 ]
 Languages = Annotated[
-    list[str] | None, typer.Option("--lang", metavar="NAME", help="Only this one; repeatable.")
+    list[str] | None,
+    typer.Option("--lang", metavar="NAME", help="Only this language; may be given several times."),
 ]
 Repos = Annotated[
-    list[str] | None, typer.Option("--repo", metavar="NAME", help="Only this one; repeatable.")
-]
-Ray = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
-        "--ray",
-        metavar="ADDRESS",
-        help="Spread repositories over the actors of this Ray cluster.",
-        show_default=False,
+        "--repo", metavar="NAME", help="Only this repository; may be given several times."
     ),
 ]
+Actors = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="Spread repositories over the actors of this Ray cluster."
+    ),
+]
+Shards = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Ask the shards of the index on this Ray cluster."),
+]
 Revision = Annotated[
-    str | None, typer.Option(metavar="REV", help="A branch, tag or commit.", show_default=False)
+    str | None,
+    typer.Option("--rev", "--revision", metavar="REV", help="A branch, tag or commit."),
+]
+Checkpoint = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Accepted as by all commands; search has a head of its own and asks no language "
+        "model.",
+    ),
 ]
 
 
@@ -59,7 +73,7 @@ def index(
     sources: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[REPO...]",
+            metavar="REPO",
             help="Working copies, bare repositories, plain folders, https or ssh URLs; "
             "the working copy or folder one is in if none is given.",
             show_default=False,
@@ -78,7 +92,7 @@ def index(
     watch: Annotated[
         bool, typer.Option("--watch", help="Stay, and follow what is changed on the disk.")
     ] = False,
-    ray: Ray = None,
+    ray: Actors = None,
     folder: IndexFolder = None,
     checkpoint: Checkpoint = None,
     as_json: Json = False,
@@ -91,7 +105,7 @@ def index(
         _remove(folder, sources or [], as_json)
         return
     if watch and revision is not None:
-        raise typer.BadParameter("--watch follows the disk, which has no --revision")
+        raise typer.BadParameter("--watch follows the disk, which has no --rev")
     named = sources or [str(_root() or ".")]
     place = folder or default_folder()
     if ray is not None:
@@ -101,7 +115,7 @@ def index(
 
         index_on_ray(ray, place, named, revision, words_only, as_json)
         return
-    embedder = None if words_only else _embedder(checkpoint)
+    embedder = None if words_only else _embedder()
     failed: list[CodebyteError] = []
     with CodeIndex(place, embedder) as opened:
         if reembed:
@@ -130,7 +144,7 @@ def search(
     query: Annotated[
         list[str],
         typer.Argument(
-            metavar="QUERY...",
+            metavar="QUERY",
             help='Words; also "exact text", /regular expressions/, path: lang: repo: sym: filters.',
         ),
     ],
@@ -141,7 +155,7 @@ def search(
     repos: Repos = None,
     revision: Revision = None,
     lines: Lines = 6,
-    ray: Ray = None,
+    ray: Shards = None,
     folder: IndexFolder = None,
     checkpoint: Checkpoint = None,
     as_json: Json = False,
@@ -150,14 +164,14 @@ def search(
     text = " ".join(query)
     if ray is not None:
         if revision is not None:
-            raise typer.BadParameter("--revision does not go with --ray")
+            raise typer.BadParameter("--rev does not go with --ray")
         filters = [f'path:"{it}"' for it in paths or ()] + [f"lang:{it}" for it in languages or ()]
         text = " ".join([text, *filters, *(f"repo:{it}" for it in repos or ())])
         from codebyte.apps.ray_search import search_on_ray
 
         search_on_ray(ray, folder or default_folder(), text, k, mode, lines, as_json)
         return
-    with _opened(folder, mode, checkpoint) as opened:
+    with _opened(folder, mode) as opened:
         hits = opened.search(
             text,
             k,
@@ -186,7 +200,7 @@ def similar(
     name, _, number = place.rpartition(":")
     if not name or not number.isdecimal() or int(number) < 1:
         raise typer.BadParameter(f"{place!r} is not FILE:LINE, such as src/main.py:12")
-    with _opened(folder, mode, checkpoint) as opened:
+    with _opened(folder, mode) as opened:
         held = opened.place_of(name)
         data = read(Path(name), LARGEST_SIMILAR) if held is None else None
         repo, path = held or (None, name)
@@ -227,19 +241,19 @@ def _root() -> Path | None:
     )
 
 
-def _opened(folder: Path | None, mode: str, checkpoint: str | None) -> "CodeIndex":
+def _opened(folder: Path | None, mode: str) -> "CodeIndex":
     from codebyte.indexer.index import CodeIndex
 
     opened = CodeIndex.load(folder or default_folder())
     if mode != "lexical" and opened.store.get("model") is not None:
-        opened.embedder = _embedder(checkpoint)
+        opened.embedder = _embedder()
     return opened
 
 
-def _embedder(checkpoint: str | None) -> "Embedder":
+def _embedder() -> "Embedder":
     from codebyte.tasks.search import Embedder
 
-    return Embedder(codebyte.load(checkpoint) if checkpoint is not None else None)
+    return Embedder()
 
 
 def _remove(folder: Path | None, names: list[str], as_json: bool) -> None:

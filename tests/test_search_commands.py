@@ -118,7 +118,9 @@ def test_repositories_are_forgotten_by_name(repo: Path, make_repo: MakeRepo) -> 
         (["status", "--index", "nowhere"], "nowhere holds no index"),
         (["index", "nowhere", "--words-only"], "nowhere is not a folder"),
         (["index", "file:///x", "--words-only"], "is no URL to clone"),
+        (["index", "--rev", "nosuch", "--words-only"], "has no revision 'nosuch'"),
         (["index", "--revision", "nosuch", "--words-only"], "has no revision 'nosuch'"),
+        (["search", "greet", "--rev", "nosuch"], "which has: working tree"),
         (["search", "/(/"], "/(/ is no regular expression"),
         (["search", "x" * 100_000], "the query has 100,000 characters: ask with at most"),
         (["search", "greet", "--mode", "dense"], "mode 'dense' cannot be used"),
@@ -141,6 +143,37 @@ def test_one_bad_source_does_not_keep_the_others_out(repo: Path) -> None:
     assert "nowhere is not a folder" in done.stderr
     assert str(done.exception) == "1 of 2 sources could not be indexed"
     assert codebyte("search", "greet", "-k", "1", "--lines", "0")[0].startswith("a.py")
+
+
+def test_search_has_a_head_of_its_own_and_loads_no_checkpoint(repo: Path) -> None:
+    codebyte("index", "--checkpoint", "nowhere")
+    _, err = codebyte("search", "greets a person", "--checkpoint", "nowhere")
+    assert err == "2 chunks, 100% of them searchable by meaning\n"
+    codebyte("similar", "a.py:1", "--checkpoint", "nowhere")
+
+
+def test_help_says_what_an_option_does_to_its_own_command() -> None:
+    def said(command: str) -> str:
+        helped = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})
+        return " ".join(helped.stdout.split())
+
+    assert "index [OPTIONS] [REPO]... " in said("index")
+    assert "Spread repositories over the actors of this Ray cluster." in said("index")
+    assert "Ask the shards of the index on this Ray cluster." in said("search")
+    for command in ("index", "search", "similar"):
+        assert "search has a head of its own and asks no language model." in said(command)
+
+
+def test_similar_code_is_that_of_the_file_named(
+    repo: Path, make_repo: MakeRepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twins = {"b.py": GREET.replace(b"greet", b"hail"), "c.py": RETRY.replace(b"2", b"3")}
+    other = make_repo(repo.parent / "other", {"a.py": RETRY, **twins})
+    codebyte("index", "--words-only", "--index", repo.parent / "index", repo, other)
+    for folder, symbol in ((repo, "hail"), (other, "back_off")):
+        monkeypatch.chdir(folder)
+        out, _ = codebyte("similar", "a.py:1", "--index", repo.parent / "index", "--json")
+        assert json.loads(out.splitlines()[0])["symbol"] == symbol
 
 
 def test_the_lines_shown_are_those_with_most_of_the_query() -> None:
