@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from codebyte.config import TrainConfig
     from codebyte.corpus import Corpus
 
-DEFAULT_STEPS = 1000
+SETTINGS = ("steps", "rows", "length", "accumulate", "decay", "seed", "compile")  # of TrainConfig
+RATES = ("matrix_rate", "table_rate", "other_rate")  # of TrainConfig, times --rate
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,22 +46,29 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="give the model of --checkpoint the further matches and the context of --preset",
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--steps", type=int, default=DEFAULT_STEPS, help="optimizer steps in all")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run in --out, with its own settings but for those given",
+    )
+    parser.add_argument("--steps", type=int, help="optimizer steps in all (default: 1000)")
     parser.add_argument(
         "--minutes", type=float, help="save and stop after so long; --resume goes on"
     )
-    parser.add_argument("--rows", type=int, default=8, help="rows in a batch (default: 8)")
+    parser.add_argument("--rows", type=int, help="rows in a batch (default: 8)")
     parser.add_argument("--length", type=int, help="bytes in a row (default: the model's context)")
+    parser.add_argument("--accumulate", type=int, help="compute a batch in so many parts")
     parser.add_argument(
-        "--accumulate", type=int, default=1, help="compute a batch in so many parts"
+        "--decay", type=float, help="share of the steps at falling rates (default: 0.4)"
     )
+    parser.add_argument("--rate", type=float, help="all learning rates times this")
+    parser.add_argument("--seed", type=int, help="of weights and batches (default: 1)")
     parser.add_argument(
-        "--decay", type=float, default=0.4, help="share of the steps at falling rates"
+        "--rev",
+        "--revision",
+        dest="revision",
+        help="branch, tag or commit to read (default: HEAD)",
     )
-    parser.add_argument("--rate", type=float, default=1.0, help="all learning rates times this")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--revision", help="branch, tag or commit to read (default: HEAD)")
     parser.add_argument(
         "--valid",
         action="append",
@@ -72,7 +81,9 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="under torchrun, leave each process a part of every weight (FSDP2)",
     )
-    parser.add_argument("--compile", action="store_true", help="torch.compile the step")
+    parser.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, help="torch.compile the step"
+    )
     parser.add_argument("--threads", type=int, help="CPU threads of each process (default: all)")
     parser.add_argument("--device", help="cpu, cuda, ... (default: the fastest here)")
     return parser
@@ -98,12 +109,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from dataclasses import replace
-
     import torch
 
     from codebyte.checkpoint import load
-    from codebyte.config import TrainConfig
     from codebyte.errors import ConfigError
     from codebyte.growth import grown
     from codebyte.memory import keep_freed_memory
@@ -123,25 +131,9 @@ def _train(args: argparse.Namespace) -> int:
         start = load(None if args.checkpoint == "packaged" else args.checkpoint, args.device)
         start = grown(start, model) if args.grow else start
         model = start.config
-    elif args.resume:
-        model = load(args.out / "latest", "cpu").config
-    full = TrainConfig()
-    config = replace(
-        full,
-        steps=args.steps,
-        rows=args.rows,
-        length=args.length or model.context,
-        accumulate=args.accumulate,
-        decay=args.decay,
-        matrix_rate=full.matrix_rate * args.rate,
-        table_rate=full.table_rate * args.rate,
-        other_rate=full.other_rate * args.rate,
-        seed=args.seed,
-        compile=args.compile,
-    )
-    corpus = _corpus(args)
+    config = _config(args, model.context)
     result = train(
-        corpus,
+        _corpus(args),
         args.out,
         start or model,
         config,
@@ -159,6 +151,21 @@ def _train(args: argparse.Namespace) -> int:
         how = "done" if result.finished else how
         print(f"{how} after {result.step} steps: {args.out / 'latest'}")
     return 130 if result.interrupted else 0
+
+
+def _config(args: argparse.Namespace, context: int) -> "TrainConfig":
+    """What was given, and for the rest what the run that is resumed has, or the defaults."""
+    from dataclasses import replace
+
+    from codebyte.config import TrainConfig
+    from codebyte.resume import saved_config
+
+    usual = TrainConfig(length=context)
+    given = {name: getattr(args, name) for name in SETTINGS}
+    if args.rate is not None:
+        given |= {name: getattr(usual, name) * args.rate for name in RATES}
+    config = saved_config(args.out / "latest") if args.resume else usual
+    return replace(config, **{name: value for name, value in given.items() if value is not None})
 
 
 def _restarted() -> bool:

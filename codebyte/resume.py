@@ -21,7 +21,7 @@ from torch import Tensor
 
 from codebyte import checkpoint, parallel
 from codebyte.config import TrainConfig
-from codebyte.errors import CheckpointError
+from codebyte.errors import CheckpointError, ConfigError
 from codebyte.megabyte import Megabyte
 
 Optimizers = list[torch.optim.Optimizer]
@@ -82,6 +82,20 @@ def put_back(folder: Path) -> None:
     old = _beside(folder, "old")
     if not folder.exists() and old.exists():
         old.rename(folder)
+
+
+def saved_config(folder: Path) -> TrainConfig:
+    """The settings of the run that was saved in a folder.
+
+    Raises:
+        CheckpointError: if there is no run, or its settings are not understood.
+    """
+    try:
+        return TrainConfig(**checkpoint.load_training(folder)["config"])
+    except (KeyError, TypeError, ConfigError) as error:
+        raise CheckpointError(
+            f"{folder} has no settings of a run ({error}); start a new run"
+        ) from error
 
 
 def restore_run(folder: Path, model: Megabyte, optimizers: Optimizers) -> int:

@@ -2,14 +2,25 @@
 
 import importlib.util
 import json
+import signal
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import git
+import numpy as np
 import pytest
+from conftest import README
+from numpy.typing import NDArray
 
 from codebyte import checkpoint
+from codebyte.corpus import Corpus
+from codebyte.megabyte import Megabyte
+from codebyte.presets import PRESETS
+from codebyte.progress import read_metrics
+from codebyte.resume import saved_config
 
+SPLITS = ("train", "valid")
 SETTINGS = ["--preset", "tiny", "--steps", "2", "--rows", "2", "--length", "96", "--device", "cpu"]
 
 
@@ -42,6 +53,52 @@ def test_repositories_become_a_checkpoint_and_a_broken_one_is_left_out(
     assert "done after 2 steps" in shown.out
     assert train_code.main(["--resume", "--out", str(out), *SETTINGS, "--steps", "3"]) == 0
     assert checkpoint.load_training(out / "latest")["step"] == 3
+
+
+def test_a_run_is_resumed_with_its_own_settings(
+    train_code: ModuleType, tiny_repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = ["--preset", "tiny", "--steps", "4", "--rows", "4", "--length", "64", "--device", "cpu"]
+    own += ["--decay", "0.5", "--rate", "0.5", "--seed", "3", "--accumulate", "2"]
+    assert train_code.main([str(tiny_repo), "--out", str(tmp_path / "whole"), *own]) == 0
+    batch = Corpus.batch
+
+    def interrupted(self: Corpus, split: str, step: int, **settings: Any) -> NDArray[np.uint16]:
+        if split == "train" and step == 1:
+            signal.raise_signal(signal.SIGINT)
+        return batch(self, split, step, **settings)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Corpus, "batch", interrupted)
+        assert train_code.main([str(tiny_repo), "--out", str(tmp_path / "run"), *own]) == 130
+    assert train_code.main(["--resume", "--out", str(tmp_path / "run"), "--device", "cpu"]) == 0
+    found = [
+        [line["bits_per_byte"] for line in read_metrics(tmp_path / run) if "bits_per_byte" in line]
+        for run in ("whole", "run")
+    ]
+    assert len(found[0]) == 4
+    assert found[0] == found[1]
+    assert saved_config(tmp_path / "run" / "latest") == saved_config(tmp_path / "whole" / "latest")
+
+
+@pytest.mark.parametrize("training", ["{}", '{"config": {"colour": "red"}}'])
+def test_a_checkpoint_without_the_settings_of_a_run_is_not_resumed(
+    train_code: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], training: str
+) -> None:
+    latest = tmp_path / "run" / "latest"
+    checkpoint.save(Megabyte(PRESETS["tiny"]), latest, training=json.loads(training))
+    assert train_code.main(["--resume", "--out", str(tmp_path / "run")]) == 1
+    assert f"{latest} has no settings of a run (" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--rev", "--revision"])
+def test_a_revision_is_named_as_everywhere_else(
+    train_code: ModuleType, tiny_repo: Path, tmp_path: Path, option: str
+) -> None:
+    command = [str(tiny_repo), "--out", str(tmp_path / "run"), *SETTINGS]
+    assert train_code.main([*command, option, "HEAD~1"]) == 0
+    text = b"".join((tmp_path / "run" / "corpus" / f"{s}.bin").read_bytes() for s in SPLITS)
+    assert text.count(README) == 2  # as it was then
 
 
 def test_a_command_that_torchrun_starts_again_goes_on(
