@@ -111,6 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _train(args: argparse.Namespace) -> int:
     import torch
 
+    from codebyte import parallel
     from codebyte.checkpoint import load
     from codebyte.errors import ConfigError
     from codebyte.growth import grown
@@ -127,22 +128,25 @@ def _train(args: argparse.Namespace) -> int:
         raise ConfigError(f"preset {args.preset!r} is not one of: {', '.join(PRESETS)}")
     model = PRESETS[args.preset]
     start = None
-    if args.checkpoint is not None and not args.resume:
-        start = load(None if args.checkpoint == "packaged" else args.checkpoint, args.device)
-        start = grown(start, model) if args.grow else start
-        model = start.config
-    config = _config(args, model.context)
-    result = train(
-        _corpus(args),
-        args.out,
-        start or model,
-        config,
-        resume=args.resume,
-        minutes=args.minutes,
-        device=args.device,
-        shard=args.shard,
-    )
-    if int(os.environ.get("RANK", "0")) == 0:
+    before = _written(args.out / "corpus")
+    with parallel.joined() as (rank, _):
+        parallel.wait()  # the first writes a corpus when all know which one was there before
+        if args.checkpoint is not None and not args.resume:
+            start = load(None if args.checkpoint == "packaged" else args.checkpoint, args.device)
+            start = grown(start, model) if args.grow else start
+            model = start.config
+        config = _config(args, model.context)
+        result = train(
+            _corpus(args, rank, before),
+            args.out,
+            start or model,
+            config,
+            resume=args.resume,
+            minutes=args.minutes,
+            device=args.device,
+            shard=args.shard,
+        )
+    if rank == 0:
         how = (
             "interrupted; --resume goes on"
             if result.interrupted
@@ -173,8 +177,20 @@ def _restarted() -> bool:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
-def _corpus(args: argparse.Namespace) -> "Corpus":
-    """The run's corpus: written from the sources, or the one that is there when resuming."""
+def _written(folder: Path) -> int | None:
+    """When the corpus in a folder was written, in nanoseconds; None if there is none."""
+    try:
+        return (folder / "corpus.json").stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _corpus(args: argparse.Namespace, rank: int, before: int | None) -> "Corpus":
+    """The run's corpus: that given, that of the run to resume, or one written from the sources.
+
+    The first process writes it and the others wait, however long it takes, for another than that
+    which was there before.
+    """
     import time
 
     from codebyte.corpus import Corpus, write_corpus
@@ -185,14 +201,12 @@ def _corpus(args: argparse.Namespace) -> "Corpus":
     if args.corpus is not None and args.sources:
         raise ConfigError("give either sources or --corpus, not both")
     folder = args.corpus or args.out / "corpus"
-    if args.resume or (_restarted() and (folder / "corpus.json").exists()):
-        return Corpus(folder)
-    if (args.out / "latest").exists():
+    if not args.resume and (args.out / "latest").exists():
         raise ConfigError(f"{args.out} holds a run already; --resume it or name another folder")
-    if args.corpus is not None:
+    if args.resume or args.corpus is not None:
         return Corpus(folder)
-    if int(os.environ.get("RANK", "0")):  # the first process writes, the others wait for it
-        while not (folder / "corpus.json").exists():
+    if rank:
+        while _written(folder) in (None, before):
             time.sleep(0.2)
         return Corpus(folder)
     skips: Counter[str] = Counter()

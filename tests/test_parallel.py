@@ -19,6 +19,7 @@ from codebyte.training import train
 
 pytestmark = pytest.mark.slow
 TINY = PRESETS["tiny"]
+ROOT = Path(__file__).parent.parent
 
 
 def losses(folder: Path, kind: str = "bits_per_byte") -> list[float]:
@@ -91,6 +92,26 @@ def test_a_run_that_one_of_two_stopped_goes_on_in_one(runs: Path) -> None:
 def test_a_run_whose_second_process_is_killed_is_started_again_and_ends_alike(runs: Path) -> None:
     np.testing.assert_allclose(losses(runs / "killed"), losses(runs / "whole"), rtol=1e-4)
     assert checkpoint.load_training(runs / "killed" / "latest")["step"] == 6
+
+
+def test_processes_wait_for_the_new_corpus_where_there_is_an_old_one(tmp_path: Path) -> None:
+    (tmp_path / "sources").mkdir()
+    for i in range(4):
+        lines = (f"def f{i}_{j}(x):\n    return x + {j}\n\n" for j in range(12))
+        (tmp_path / "sources" / f"{i}.py").write_text("".join(lines))
+    command = [ROOT / "train_code.py", tmp_path / "sources", "--preset", "tiny", "--rows", "2"]
+    command += ["--steps", "2", "--length", "96", "--device", "cpu", "--out"]
+    old = [Document(repo="old", path=f"{i}.c", data=b"int x%d;\n" % i * 40) for i in range(4)]
+    write_corpus(old, tmp_path / "both" / "corpus", dedup=False)
+    together = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    for run, launch in (("whole", []), ("both", together)):
+        subprocess.run(
+            [sys.executable, *launch, *command, tmp_path / run],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            check=True,
+            timeout=300,
+        )
+    np.testing.assert_allclose(losses(tmp_path / "both"), losses(tmp_path / "whole"), rtol=1e-4)
 
 
 def test_a_replacement_that_was_cut_off_is_undone(runs: Path) -> None:
