@@ -119,7 +119,7 @@ class Guard:
         )
         origin = headers.get("origin")
         reads = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
-        if origin is not None and not reads and not bearer and urlsplit(origin).netloc != host:
+        if origin is not None and not reads and not bearer and origin.partition("://")[2] != host:
             return 403, "wrong_origin", f"pages of {origin} may not ask this server"
         if self._token is not None and not bearer and scope["path"] != "/health":
             known = _same(_cookie(headers), self._session) or self._asks_for_cookie(scope)

@@ -51,7 +51,8 @@ def best_lines(snippet: str, wanted: set[str], count: int) -> tuple[int, list[st
 
     The first lines win where all are equal, since they say what is defined.
     """
-    lines = snippet.splitlines()
+    text = snippet.removesuffix("\n")  # of all line ends, an index counts this one alone
+    lines = [line.removesuffix("\r") for line in text.split("\n")] if snippet else []
     said = [len({word.lower() for word in _WORD.findall(line)} & wanted) for line in lines]
     starts = range(max(len(lines) - count, 0) + 1)
     first = max(starts, key=lambda start: (sum(said[start : start + count]), -start))

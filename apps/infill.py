@@ -23,6 +23,7 @@ from codebyte.apps.streams import in_thread
 from codebyte.config import SamplingParams
 from codebyte.errors import InputError
 from codebyte.tasks.completion import Completion
+from codebyte.tasks.filters import closers_replaced
 
 _USUAL = 128  # tokens, where n_predict does not say
 _TYPES = {"eot": "eos", "line": "eos", "block": "eos", "suffix": "eos", "stop": "word"}
@@ -122,7 +123,7 @@ class _Filling:
             replaces=False,
             cancel=running.cancel,
         )
-        lines = IndentedLines(asked.n_indent or 0)
+        lines, unclosed = IndentedLines(asked.n_indent or 0), UnclosedText(prefix, suffix)
         with closing(running.follow(items, len(prefix) + len(suffix))) as found:
             for item in found:
                 self.first = self.first or time.perf_counter()
@@ -132,6 +133,9 @@ class _Filling:
                 else:
                     text = self._in_time(lines.add(item.text))
                 self.limited |= lines.ended
+                text = unclosed.add(text)
+                if self.limited or self.done is not None:
+                    text += unclosed.rest()
                 self.text += text
                 if text:
                     yield text
@@ -169,9 +173,9 @@ class _Filling:
                 "temperature": self.asked.temperature,
                 "top_k": self.asked.top_k,
                 "top_p": self.asked.top_p,
-                "stop": self.asked.stop or [],
+                "stop": [stop.decode() for stop in self.stops],
             },
-            "prompt": self.asked.prompt,
+            "prompt": encoded(self.asked.prompt).decode(),
             "has_new_line": b"\n" in self.text,
             "truncated": read >= self.context,
             "stop_type": kind,
@@ -218,6 +222,34 @@ class IndentedLines:
         """What was held back until the end."""
         held, self._held = self._held, b""
         return held
+
+
+class UnclosedText:
+    """Holds back what closes that which the suffix closes: a client of /infill replaces nothing.
+
+    More text may open it again: between `f(` and `)`, `a).g(b` can be shown and `a)` can not.
+    """
+
+    def __init__(self, prefix: bytes, suffix: bytes) -> None:
+        self._prefix, self._suffix = prefix, suffix
+        self._shown = self._held = b""
+
+    def add(self, text: bytes) -> bytes:
+        """The text that may be shown now."""
+        self._held += text
+        if not self._fits(len(self._held)):
+            return b""
+        shown, self._held = self._held, b""
+        self._shown += shown
+        return shown
+
+    def rest(self) -> bytes:
+        """The longest part of what was held back until the end that fits before the suffix."""
+        ends = range(len(self._held), -1, -1)
+        return next(self._held[:end] for end in ends if self._fits(end))
+
+    def _fits(self, end: int) -> bool:
+        return not closers_replaced(self._prefix, self._shown + self._held[:end], self._suffix)
 
 
 async def _stream(

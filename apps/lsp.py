@@ -16,6 +16,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,7 +32,7 @@ from codebyte.errors import CodebyteError
 if TYPE_CHECKING:  # what needs torch is imported once the editor has been answered
     from codebyte.apps.session import Session
     from codebyte.tasks.completion import Completion
-    from codebyte.tasks.findings import FileReport
+    from codebyte.tasks.findings import Finding
 
 LARGEST_SCANNED = 512 << 10  # bytes; a larger file is not scanned while one types
 LONGEST_WAIT = 2.0  # seconds that a completion may take; what there is by then is given
@@ -71,9 +72,9 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class _Scanned:
-    """A report, and the text it is of."""
+    """What was found in a text, and the text."""
 
-    report: "FileReport"
+    findings: "list[Finding]"
     places: Positions
 
 
@@ -85,13 +86,16 @@ class CodebyteServer(LanguageServer):
     """
 
     def __init__(self, load: "Callable[[], Session]") -> None:
-        super().__init__("codebyte", codebyte.__version__)
+        # Of edits alone, pygls would count the lines by what str.splitlines breaks at, such as a
+        # form feed, and the protocol does not.
+        whole = lsp.TextDocumentSyncKind.Full
+        super().__init__("codebyte", codebyte.__version__, text_document_sync_kind=whole)
         self.options = Options()
         self._load = load
         self._loading: asyncio.Future[Session] | None = None
         self._scans: dict[str, _Scanned] = {}
         self._newest: dict[str, threading.Event] = {}  # cancel flags of scans by document
-        self._scanning = threading.Lock()
+        self._scanner = ThreadPoolExecutor(1)  # scans wait here, not where completions are made
 
     async def session(self) -> "Session":
         """The loaded session."""
@@ -157,23 +161,24 @@ class CodebyteServer(LanguageServer):
         if len(places.data) > LARGEST_SCANNED:
             return
 
-        def scanned() -> "FileReport | None":
-            from codebyte.tasks.bugs import scan_file
+        def scanned() -> "list[Finding]":
+            from codebyte.tasks.scanning import scan_text
 
-            with self._scanning:
-                return None if cancel.is_set() else scan_file(session.model, places.data, path)
+            if cancel.is_set():
+                return []
+            return [place.finding for place in scan_text(session.model, places.data, path)]
 
         try:
-            report = await asyncio.to_thread(scanned)
+            findings = await asyncio.get_running_loop().run_in_executor(self._scanner, scanned)
         except CodebyteError as error:
             self._say(lsp.MessageType.Warning, f"{path} was not scanned: {error}")
             return
-        if report is None or cancel.is_set():
+        if cancel.is_set():
             return
-        self._scans[uri] = _Scanned(report, places)
+        self._scans[uri] = _Scanned(findings, places)
         self.text_document_publish_diagnostics(
             lsp.PublishDiagnosticsParams(
-                uri, [diagnostic(finding, places) for finding in report.findings], version
+                uri, [diagnostic(finding, places) for finding in findings], version
             )
         )
 
@@ -182,13 +187,18 @@ class CodebyteServer(LanguageServer):
         scanned = self._scans.get(uri)
         if scanned is None:
             return []
-        return repairs(scanned.report.findings, scanned.places, self.places(uri), uri, wanted)
+        return repairs(scanned.findings, scanned.places, self.places(uri), uri, wanted)
 
     def forget(self, uri: str) -> None:
         """Drops what is known of a document that was closed."""
         self._newest.pop(uri, threading.Event()).set()
         self._scans.pop(uri, None)
         self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, []))
+
+    def shutdown(self) -> None:
+        """Ends the server; what waits to be scanned is dropped."""
+        self._scanner.shutdown(wait=False, cancel_futures=True)
+        super().shutdown()
 
     def _say(self, kind: lsp.MessageType, message: str) -> None:
         self.window_log_message(lsp.LogMessageParams(kind, message))

@@ -4,6 +4,7 @@ Paths are those of one folder, the root: nothing outside it is read, links inclu
 """
 
 import threading
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from codebyte.megabyte import Megabyte
     from codebyte.mixing import Mixer
     from codebyte.tasks.neighbours import Neighbours
+    from codebyte.tasks.places import Place
 
 LARGEST = 4 << 20  # bytes of a file that a tool reads
 LONGEST = 1 << 20  # characters of a text that a tool is given
@@ -109,32 +111,42 @@ class Tools:
         with self._lock:
             name = self.index.path_of(place)
             data = read(place, LARGEST) if name is None else None
-            return [_hit(hit) for hit in self.index.similar(name or path, line, k, data=data)]
+            name = name or self._name(place)
+            return [_hit(hit) for hit in self.index.similar(name, line, k, data=data)]
 
     def scan(self, path: str, k: int) -> list[dict[str, Any]]:
         """The most suspicious findings in a file or a folder."""
-        from codebyte.tasks.bugs import scan, scan_file
+        from codebyte.tasks.scan_targets import open_tree
+        from codebyte.tasks.scan_workers import Scorer
+        from codebyte.tasks.scanning import scan_text, scan_tree
 
-        place = self.inside(path)
+        asked = self.inside(path)
+        found: Sequence[Place]
         with self._lock:
-            if place.is_file():
-                name = place.relative_to(self._root).as_posix()
-                reports = [scan_file(self.model, read(place, LARGEST), name)]
+            if asked.is_file():
+                top = self._root
+                found = scan_text(self.model, read(asked, LARGEST), self._name(asked))
             else:
-                reports = scan(self.model, place)
-        findings = [finding for report in reports for finding in report.findings]
-        findings.sort(key=lambda finding: -finding.suspicion)
-        return [_finding(finding) for finding in findings[:k]]
+                tree = open_tree(asked)
+                top = tree.root  # of the repository, which may lie above the root
+                found = scan_tree(tree, Scorer(model=self.model)).places
+        return [_finding(place, self._name(top / place.finding.path)) for place in found[:k]]
 
     def complete(self, path: str, line: int, column: int) -> dict[str, Any]:
         """What belongs at a place of a file."""
-        data = read(self.inside(path), LARGEST)
+        place = self.inside(path)
+        data = read(place, LARGEST)
         at = caret(data, line, column)
-        return self._completed(data[:at], data[at:], path)
+        return self._completed(data[:at], data[at:], self._name(place))
 
     def complete_text(self, prefix: str, suffix: str, path: str | None) -> dict[str, Any]:
         """What belongs between two texts."""
-        return self._completed(encoded(prefix), encoded(suffix), path)
+        name = self._name(self.inside(path)) if path else None
+        return self._completed(encoded(prefix), encoded(suffix), name)
+
+    def _name(self, place: Path) -> str:
+        """How a path of the root is called here, in what is given and in what the model is told."""
+        return place.relative_to(self._root).as_posix()
 
     def _completed(self, prefix: bytes, suffix: bytes, path: str | None) -> dict[str, Any]:
         from codebyte.tasks.completion import Completer
@@ -213,12 +225,13 @@ def _hit(hit: Any) -> dict[str, Any]:
     }
 
 
-def _finding(finding: Any) -> dict[str, Any]:
+def _finding(place: "Place", path: str) -> dict[str, Any]:
+    finding = place.finding
     repair = finding.repair
     return {
-        "path": finding.path,
+        "path": path,
         "line": finding.line,
-        "column": finding.column,
+        "column": place.column,
         "rule": finding.rule,
         "suspicion": round(finding.suspicion, 4),
         "message": finding.message,

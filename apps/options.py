@@ -24,7 +24,7 @@ Served = Annotated[
         exists=True,
         file_okay=False,
         help="The repository that is worked in, whose files help to complete; the one that the "
-        "server is started in if not given, unless HOST is open to others.",
+        "server is started in if not given, unless HOST is open to others or there is a token.",
         show_default=False,
     ),
 ]

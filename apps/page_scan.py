@@ -160,6 +160,8 @@ def _scan(
     told: "queue.Queue[str | None]",
     stopping: threading.Event,
 ) -> "ScanResult":
+    from codebyte.tasks.baseline import read_baseline
+    from codebyte.tasks.scan_config import ScanConfig, load_config
     from codebyte.tasks.scan_targets import open_tree
     from codebyte.tasks.scan_workers import Scorer
     from codebyte.tasks.scanning import scan_tree
@@ -181,10 +183,15 @@ def _scan(
             where = library.source(place)
         tree = open_tree(where, history=bool(base.strip()))
         tree.name = place
+        # A stranger has no say in how code is scanned: a clone has no files to read it from.
+        config = ScanConfig() if place == UPLOADED else load_config(tree.root)
+        baseline = config.baseline
         return scan_tree(
             tree,
             Scorer(model=session.model),
             base=base.strip() or None,
+            config=config,
+            known=read_baseline(tree.root / baseline) if baseline else frozenset(),
             keep=DRAWN_BYTES,
             progress=progress,
         )

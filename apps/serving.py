@@ -58,6 +58,7 @@ class Running:
 
     async def whole(self, function: Callable[[], T]) -> T | None:
         """Runs a function in a worker thread; None if the client left, which sets `cancel`."""
+        found = None  # so it stays where the client left before the thread began
         try:
             async with watched(self._request.receive, self.cancel):
                 found = await run_sync(function)

@@ -144,7 +144,10 @@ class Session:
         how: How,
     ) -> Items:
         how["path"] = path = self.mixers.named(how.get("path"), repo)
+        began = time.monotonic()
         with self._served(client, prefix, suffix, path, repo, alone, cancel) as served:
+            if (most := how.get("max_seconds")) is not None:
+                how["max_seconds"] = most - (time.monotonic() - began)
             stream = served.completer.stream(
                 prefix, suffix, cancel=served.cancelled, mixer=served.mixer, **how
             )
@@ -153,11 +156,13 @@ class Session:
                 items = _gathered(stream, seconds)
                 if not items or cancel.is_set():
                     return
-                if isinstance(items[-1], Completion):
-                    items[-1] = served.with_recalled(prefix, items[-1])
+                if isinstance(last := items[-1], Completion):
+                    items[-1] = served.with_recalled(prefix, last)
                 served.turn.wrote()
                 served.turn.pass_on()
                 yield from items
+                if isinstance(last, Completion):
+                    return
                 seconds = GATHERED
                 served.turn.take()
 

@@ -1,8 +1,8 @@
 """Text of other repositories that comes with the package, so that adaptation does not forget it.
 
 `replay.xz` holds pieces of files that the packaged model was trained on (NOTICE names the
-repositories, replay.LICENSE has their licences): most are replayed while adapting, the rest tell how much was
-forgotten.
+repositories, replay.LICENSE has their licences): most are replayed while adapting, the rest tell
+how much was forgotten.
 """
 
 import json

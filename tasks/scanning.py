@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from codebyte.errors import RepoError
 from codebyte.tasks.findings import FileReport
-from codebyte.tasks.places import place_findings
+from codebyte.tasks.places import Place, place_findings
 from codebyte.tasks.redaction import redacted
 from codebyte.tasks.scan_cache import ScanCache
 from codebyte.tasks.scan_changes import Base, changed_lines, find_base
 from codebyte.tasks.scan_config import ScanConfig
 from codebyte.tasks.scan_results import ScannedFile, ScanResult
 from codebyte.tasks.scan_targets import Target, Tree, blob_id, open_tree
-from codebyte.tasks.scan_workers import Job, Scorer, skip_reason
+from codebyte.tasks.scan_workers import Context, Job, Scorer, score, skip_reason
 
 if TYPE_CHECKING:
     from codebyte.megabyte import Megabyte
@@ -33,6 +33,21 @@ def scan_path(
     tree = open_tree(path, history=base is not None)
     result = scan_tree(tree, Scorer(model=model), base=base, keep=1 << 62)
     return [file.report for file in result.files]
+
+
+def scan_text(model: "Megabyte", data: bytes, path: str) -> tuple[Place, ...]:
+    """What a scan reports of one text by itself: what its comments silence is left out.
+
+    Args:
+        model: any Megabyte.
+        data: the text.
+        path: its name, which tells the language.
+
+    Raises:
+        CheckpointError: the fitted tables are missing.
+    """
+    report = score(model, Context(), Job(path=path, data=data, oid=blob_id(data)))
+    return tuple(place for place in place_findings(report, data) if not place.suppressed)
 
 
 def scan_tree(

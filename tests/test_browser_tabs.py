@@ -113,6 +113,20 @@ def test_a_question_finds_its_function_and_the_file_opens_in_the_editor(
     assert page.locator(".cb-path").input_value() == "src/app.py"
 
 
+def test_a_server_that_fails_to_open_a_file_is_said_on_the_button(
+    page: "playwright.Page",
+) -> None:
+    tab(page, "Search")
+    field(page, "#cb-query").fill("greet a person by name")
+    field(page, "#cb-query").press("Enter")
+    first = page.locator(".cb-hit").first
+    first.wait_for()
+    page.route("**/cb-file?*", lambda route: route.fulfill(status=500, body="Internal Error"))
+    first.get_by_role("button", name="Open in Write").click()
+    first.get_by_role("button", name="it cannot be opened").wait_for()
+    page.unroute("**/cb-file?*")
+
+
 def test_more_like_a_result_is_found(page: "playwright.Page") -> None:
     tab(page, "Search")
     field(page, "#cb-query").fill("greet a person by name")

@@ -68,7 +68,9 @@ def test_another_name_pointed_here_is_refused(host: str) -> None:
     assert json.loads(body)["error"]["code"] == "wrong_host"
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "http://127.0.0.1:9999", "null"])
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "http://127.0.0.1:9999", "null", "", "http://[", "//["]
+)
 def test_another_sites_page_cannot_post(origin: str) -> None:
     status, _, body = ask(Guard(inner), method="POST", headers={"origin": origin})
     assert status == 403

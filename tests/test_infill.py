@@ -14,8 +14,9 @@ from taught import AFTER, BEFORE, ENDLESS, HALF, HOLE, REST, TEXT, taught_checkp
 from codebyte.apps.api import create_api
 from codebyte.apps.context import with_context
 from codebyte.apps.guard import Guard
-from codebyte.apps.infill import IndentedLines
+from codebyte.apps.infill import IndentedLines, UnclosedText
 from codebyte.apps.session import Session
+from codebyte.tasks.filters import closers_replaced
 
 # What llama.vim sends at a caret, field for field (autoload/llama.vim, llama#fim).
 LLAMA_VIM: dict[str, Any] = {
@@ -119,6 +120,45 @@ def test_a_stream_ends_with_all_that_is_told_of_the_whole(client: httpx.Client) 
     assert "".join(event["content"] for event in events) == REST
     assert [event["stop"] for event in events] == [False] * (len(events) - 1) + [True]
     assert events[-1]["timings"]["predicted_n"] == len(REST)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_what_the_suffix_closes_is_not_closed_twice(client: httpx.Client, stream: bool) -> None:
+    before, _, _ = (BEFORE + HOLE).partition('f"')
+    asked = {"input_prefix": before, "input_suffix": ")", "stream": stream}
+    reply = client.post("/infill", json=asked)
+    pieces = reply.text.split("\n\n")[:-1] if stream else [reply.text]
+    events = [json.loads(piece.removeprefix("data: ")) for piece in pieces]
+    assert "".join(event["content"] for event in events) == f'f"{HOLE}"'
+
+
+def test_text_is_shown_that_opens_what_it_closed_again() -> None:
+    unclosed = UnclosedText(b"x = f(", b")\n")
+    shown = [unclosed.add(piece) for piece in (b"a", b")", b".g", b"(b, c", b") + 1")]
+    assert shown == [b"a", b"", b"", b").g(b, c", b""]
+    assert unclosed.rest() == b""
+
+
+@given(st.lists(st.sampled_from([b"a", b"(", b")", b"))", b'"', b'")', b"]", b"\n"])))
+def test_shown_is_the_longest_part_after_which_nothing_is_to_be_replaced(
+    pieces: list[bytes],
+) -> None:
+    prefix, suffix, text = b'f(g("', b'"))\n', b"".join(pieces)
+    fitting = [
+        text[:end]
+        for end in range(len(text) + 1)
+        if closers_replaced(prefix, text[:end], suffix) == 0
+    ]
+    unclosed = UnclosedText(prefix, suffix)
+    assert b"".join([*map(unclosed.add, pieces), unclosed.rest()]) == fitting[-1]
+
+
+def test_half_a_character_does_no_harm(client: httpx.Client) -> None:
+    content = b'{"prompt": "\\ud83d", "stop": ["\\ud83d"], "n_predict": 1}'
+    reply = client.post("/infill", content=content, headers={"content-type": "application/json"})
+    assert reply.status_code == 200, reply.text
+    found = reply.json()
+    assert (found["prompt"], found["generation_settings"]["stop"]) == ("?", ["?"])
 
 
 @given(st.text("a \n\t", max_size=20), st.integers(0, 3), st.integers(1, 5))

@@ -1,6 +1,7 @@
 """`codebyte lsp` in a process of its own, spoken to as an editor does."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -9,14 +10,15 @@ import pytest
 from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException
 from pygls.lsp.client import LanguageClient
+from scanned import CODE, KEY
 from taught import BEFORE, ENDLESS, HALF, HOLE, REST, taught_checkpoint
 
 from codebyte.apps.lsp import Options
 from codebyte.apps.lsp_findings import diagnostic, repairs
 from codebyte.apps.positions import Positions
 from codebyte.checkpoint import load
-from codebyte.tasks.bugs import scan_file
 from codebyte.tasks.findings import Finding, Repair
+from codebyte.tasks.scanning import scan_text
 
 pytestmark = pytest.mark.slow
 ROOT = "file:///project"
@@ -61,12 +63,26 @@ class Editor:
         self.client.text_document_did_open(lsp.DidOpenTextDocumentParams(document))
 
     def change(self, text: str, version: int) -> None:
-        self.client.text_document_did_change(
-            lsp.DidChangeTextDocumentParams(
-                lsp.VersionedTextDocumentIdentifier(version, URI),
-                [lsp.TextDocumentContentChangeWholeDocument(text)],
-            )
-        )
+        self.tell(lsp.TextDocumentContentChangeWholeDocument(text), version)
+
+    def insert(self, typed: str, where: lsp.Position, text: str, version: int) -> None:
+        """Changes the document to a text, and tells it as the server wants to be told."""
+        sync = self.hello.capabilities.text_document_sync
+        assert isinstance(sync, lsp.TextDocumentSyncOptions)
+        if sync.change == lsp.TextDocumentSyncKind.Incremental:
+            edit = lsp.TextDocumentContentChangePartial(lsp.Range(where, where), typed)
+            self.tell(edit, version)
+        else:
+            self.change(text, version)
+
+    def tell(self, change: lsp.TextDocumentContentChangeEvent, version: int) -> None:
+        document = lsp.VersionedTextDocumentIdentifier(version, URI)
+        params = lsp.DidChangeTextDocumentParams(document, [change])
+        self.client.text_document_did_change(params)
+
+    def close_document(self, uri: str) -> None:
+        document = lsp.TextDocumentIdentifier(uri)
+        self.client.text_document_did_close(lsp.DidCloseTextDocumentParams(document))
 
     def inline(self, line: int, character: int) -> list[lsp.InlineCompletionItem]:
         found = self.run(self.client.text_document_inline_completion_async(asked(line, character)))
@@ -136,6 +152,15 @@ def test_characters_are_counted_in_utf16(editor: Editor) -> None:
     assert places.offset(lsp.Position(0, 5 + len(REST))) == len(f"\U0001f600 = {REST}".encode())
 
 
+def test_what_is_typed_below_a_form_feed_stays_where_it_was_typed(editor: Editor) -> None:
+    whole = "# \x0c \u2028\n\n\n" + HALF
+    half, typed = whole[:-3], whole[-3:]
+    editor.change(half, 10)
+    editor.insert(typed, lsp.Position(*end_of(half)), whole, 11)
+    (item,) = editor.inline(*end_of(whole))
+    assert item.insert_text == REST
+
+
 def test_what_the_editor_closed_is_replaced(editor: Editor) -> None:
     before, _, _ = (BEFORE + HOLE).partition('f"')
     editor.change(before + ")", 4)
@@ -188,16 +213,40 @@ def test_findings_are_published_when_a_file_is_opened_and_gone_when_it_is_closed
     editor: Editor,
 ) -> None:
     uri = f"{ROOT}/odd.py"
-    report = scan_file(load(taught_checkpoint()), STRANGER.encode(), "odd.py")
+    places = scan_text(load(taught_checkpoint()), STRANGER.encode(), "odd.py")
+    wanted = [place.finding for place in places]
     editor.open(STRANGER, uri)
     editor.until(lambda: uri in editor.problems)
     found = editor.problems[uri]
-    assert [(it.code, it.source) for it in found] == [(f.rule, "codebyte") for f in report.findings]
-    assert [it.range.start.line + 1 for it in found] == [f.line for f in report.findings]
-    editor.client.text_document_did_close(
-        lsp.DidCloseTextDocumentParams(lsp.TextDocumentIdentifier(uri))
-    )
+    assert [(it.code, it.source) for it in found] == [(f.rule, "codebyte") for f in wanted]
+    assert [it.range.start.line + 1 for it in found] == [f.line for f in wanted]
+    editor.close_document(uri)
     editor.until(lambda: editor.problems[uri] == [])
+
+
+def test_secrets_are_findings_and_comments_silence_them(editor: Editor) -> None:
+    shown, silenced = f"{ROOT}/shown.py", f"{ROOT}/silenced.py"
+    text = (CODE + KEY).decode()
+    editor.open(text, shown)
+    editor.open("# codebyte: ignore-file\n" + text, silenced)
+    editor.until(lambda: shown in editor.problems and silenced in editor.problems)
+    assert "CB205" in {it.code for it in editor.problems[shown]}
+    assert editor.problems[silenced] == []
+
+
+def test_a_completion_does_not_wait_for_scans(editor: Editor) -> None:
+    threads = min(32, (os.cpu_count() or 1) + 4)  # of asyncio's default pool
+    text = CODE.decode() * 50
+    uris = {f"{ROOT}/many{number}.py" for number in range(2 * threads)}
+    for uri in uris:
+        editor.open(text, uri)
+    editor.change(HALF, 12)
+    editor.inline(*end_of(HALF))
+    scanned = len(uris & editor.problems.keys())
+    for uri in uris:
+        editor.close_document(uri)
+    # Had the scans filled the pool, more than half of them would have ended before.
+    assert scanned < threads
 
 
 def test_options_are_read_with_care() -> None:

@@ -9,8 +9,10 @@ import pytest
 from conftest import APP, MakeRepo
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
+from scanned import CODE, KEY
 from taught import HALF, REST, taught_checkpoint
 
+from codebyte.apps.lines import caret
 from codebyte.apps.mcp_server import Tools, create_mcp
 from codebyte.errors import InputError
 from codebyte.indexer.index import CodeIndex
@@ -74,6 +76,41 @@ def test_no_tool_reads_outside_its_root(root: Path, path: str) -> None:
     ):
         with pytest.raises(InputError, match="is outside"):
             tool()
+
+
+@pytest.mark.parametrize("in_repository", [True, False])
+def test_what_a_scan_finds_can_be_opened_and_completed_at(
+    tmp_path: Path, make_repo: MakeRepo, in_repository: bool
+) -> None:
+    odd = CODE + "T\u00d6KEN".encode() + KEY.removeprefix(b"TOKEN")
+    file = tmp_path / "above" / "project" / "src" / "odd.py"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(odd)
+    if in_repository:
+        make_repo(tmp_path / "above", {"project/src/odd.py": odd})
+    tools = Tools(file.parent.parent, checkpoint=str(taught_checkpoint()))
+    for asked in (".", "src", "src/odd.py", str(file)):
+        found = [it for it in tools.scan(asked, 20) if it["rule"] == "CB205"]
+        assert [it["path"] for it in found] == ["src/odd.py"]
+        at = caret(odd, found[0]["line"], found[0]["column"])
+        assert odd[at:].startswith(b"ghp_")
+        tools.complete(found[0]["path"], found[0]["line"], found[0]["column"])
+
+
+def test_a_comment_silences_what_a_scan_of_its_file_finds(tmp_path: Path) -> None:
+    odd = CODE + KEY
+    (tmp_path / "odd.py").write_bytes(odd)
+    (tmp_path / "silenced.py").write_bytes(b"# codebyte: ignore-file\n" + odd)
+    tools = Tools(tmp_path, checkpoint=str(taught_checkpoint()))
+    assert tools.scan("odd.py", 20) != []
+    assert tools.scan("silenced.py", 20) == []
+
+
+def test_a_whole_path_means_the_same_file(root: Path) -> None:
+    tools = Tools(root, checkpoint=str(taught_checkpoint()))
+    whole = str(root / "src" / "app.py")
+    assert tools.complete(whole, 8, 12) == tools.complete("src/app.py", 8, 12)
+    assert tools.similar(whole, 8, 3) == tools.similar("src/app.py", 8, 3)
 
 
 def test_without_an_index_the_agent_is_told_how_to_make_one(tmp_path: Path) -> None:

@@ -2,19 +2,24 @@
 
 import queue
 import threading
+import zipfile
 from pathlib import Path
 
+import git
 import pytest
+from scanned import CODE, KEY
 
 from codebyte.apps.library import Library
-from codebyte.apps.page_scan import _scan
+from codebyte.apps.page_scan import UPLOADED, _scan
 from codebyte.apps.session import Session
 from codebyte.checkpoint import save
+from codebyte.errors import ConfigError
 from codebyte.indexer import clone
 from codebyte.indexer.updating import silent
 from codebyte.megabyte import Megabyte
+from codebyte.tasks.baseline import write_baseline
 from codebyte.tasks.scan_results import ScanResult
-from tests.conftest import APP, KEPT
+from tests.conftest import APP, KEPT, MakeRepo
 
 
 @pytest.fixture
@@ -54,3 +59,48 @@ def test_a_repository_added_by_its_url_is_opened_and_scanned(
     result = scanned(library, session, "ada/tiny")
     assert result.name == "ada/tiny"
     assert {file.report.path for file in result.files} >= {p for p in KEPT if p != "README.md"}
+
+
+def keys(result: ScanResult) -> list[str]:
+    """The files with a key in them."""
+    return sorted(p.finding.path for p in result.places if p.finding.rule == "CB205")
+
+
+def test_the_settings_of_a_repository_hold_in_the_page(
+    library: Library, session: Session, tmp_path: Path, make_repo: MakeRepo
+) -> None:
+    repo = make_repo(tmp_path / "shop", {"made/a.py": CODE + KEY, "src/b.py": CODE + KEY})
+    library.add(str(repo), silent)
+    result = scanned(library, session, "shop")
+    assert keys(result) == ["made/a.py", "src/b.py"]
+    settings = repo / "codebyte.toml"
+    settings.write_text('[scan]\nexclude = ["made/"]\n')
+    assert keys(scanned(library, session, "shop")) == ["src/b.py"]
+    settings.write_text('[scan]\ndisable = ["CB205"]\n')
+    assert keys(scanned(library, session, "shop")) == []
+    settings.write_text('[scan]\nbaseline = "known.json"\n')
+    write_baseline(repo / "known.json", [p for p in result.places if p.finding.path == "src/b.py"])
+    assert keys(scanned(library, session, "shop")) == ["made/a.py"]
+    settings.write_text("[scan\n")
+    with pytest.raises(ConfigError, match=r"codebyte\.toml cannot be read"):
+        scanned(library, session, "shop")
+
+
+def test_a_strangers_clone_or_upload_has_no_say_in_how_it_is_scanned(
+    library: Library, session: Session, tiny_repo: Path, tmp_path: Path, url: str
+) -> None:
+    files = {"codebyte.toml": b'[scan]\nexclude = ["*"]\n', "src/key.py": CODE + KEY}
+    for path, data in files.items():
+        (tiny_repo / path).write_bytes(data)
+    with git.Repo(tiny_repo) as repo:
+        repo.git.add("--all")
+        repo.git.execute(
+            ["git", "-c", "user.name=Ada", "-c", "user.email=a@b", "commit", "-qm", "Hide"]
+        )
+    library.add(url, silent)
+    assert keys(scanned(library, session, "ada/tiny")) == ["src/key.py"]
+    upload = tmp_path / "code.zip"
+    with zipfile.ZipFile(upload, "w") as archive:
+        for path, data in files.items():
+            archive.writestr(path, data)
+    assert keys(scanned(library, session, UPLOADED, str(upload))) == ["src/key.py"]

@@ -21,7 +21,7 @@ from codebyte.tasks.scan_config import ScanConfig
 from codebyte.tasks.scan_results import ScanResult
 from codebyte.tasks.scan_targets import open_tree
 from codebyte.tasks.scan_workers import Context, Job, Scorer, score
-from codebyte.tasks.scanning import scan_tree
+from codebyte.tasks.scanning import scan_text, scan_tree
 from codebyte.tasks.usage import Usage
 
 Scan = Callable[..., ScanResult]
@@ -71,6 +71,26 @@ def test_payloads_stand_beside_bugs_also_in_files_that_are_not_scored(
     assert found["a.py"].line == 12
     assert found.keys() == {"a.py", "config.json"}
     assert result.skipped == {"config.json": "not source"}
+
+
+def test_a_text_by_itself_is_reported_as_a_tree_with_nothing_else(
+    tmp_path: Path, tiny_model: codebyte.Megabyte
+) -> None:
+    texts = {
+        "a.py": CODE + KEY,
+        "silenced.py": CODE + KEY.rstrip() + b"  # codebyte: ignore[CB205]\n",
+        "config.json": b'{"x": ' + KEY.partition(b" = ")[2].rstrip() + b"}\n",
+        "empty.py": b"",
+    }
+    keys = {}
+    for path, data in texts.items():
+        folder = tmp_path / path / "tree"
+        folder.mkdir(parents=True)
+        (folder / path).write_bytes(data)
+        found = scan_text(tiny_model, data, path)
+        assert list(found) == scan_tree(open_tree(folder), Scorer(model=tiny_model)).places
+        keys[path] = [place.finding.line for place in found if place.finding.rule == "CB205"]
+    assert keys == {"a.py": [12], "silenced.py": [], "config.json": [1], "empty.py": []}
 
 
 def test_with_a_base_only_changed_lines_are_reported(

@@ -87,6 +87,47 @@ def test_ghost_text_does_not_wait_for_a_long_request(session: Session) -> None:
         thread.join()
 
 
+def test_waiting_is_part_of_the_time_a_completion_may_take(session: Session) -> None:
+    text = b"# waits for the text's cache\n" + TYPED
+    older = session.complete("waiting", text, cancel=threading.Event())
+    next(older)
+    newer = session.complete("waiting", text, max_seconds=0.2, cancel=threading.Event())
+    leaving = threading.Timer(0.5, older.close)
+    leaving.start()
+    assert last(newer).stop_reason == "time"
+    leaving.join()
+
+
+class Holding(threading.Event):
+    """A cancel flag that keeps the model for its request, once that has it, until it is free."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.free = threading.Event(), threading.Event()
+
+    def is_set(self) -> bool:
+        self.asked.set()
+        return self.free.wait(60)
+
+
+def test_a_completion_that_has_ended_waits_for_nobody(session: Session) -> None:
+    items = session.complete("ended", TYPED, cancel=threading.Event())
+    while not isinstance(next(items), Completion):
+        pass
+    holding = Holding()
+    ending = threading.Thread(target=list, args=(items,))
+    other = threading.Thread(target=lambda: list(session.generate(LOOP, b"", LONG, cancel=holding)))
+    other.start()
+    try:
+        assert holding.asked.wait(60)
+        ending.start()
+        ending.join(5)
+        assert not ending.is_alive()
+    finally:
+        holding.free.set()
+        other.join()
+
+
 def test_scores_are_the_models_surprise(session: Session) -> None:
     assert (session.score(DATA) == surprisal(session.model, DATA)).all()
 
