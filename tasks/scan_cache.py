@@ -1,7 +1,8 @@
 """Reports of files scanned before, kept in one SQLite file in the user's cache folder.
 
-A report is found again by all that it depends on: the model, the code of the scan, the file's path
-and content, and what it was compared with. A cache that cannot be used is as good as an empty one.
+A report is found again by all that it depends on: the model, the code of the scan, the place whose
+tokens were counted, the file's path and content, and what it was compared with. A cache that
+cannot be used is as good as an empty one.
 """
 
 import hashlib
@@ -72,11 +73,11 @@ class ScanCache:
             self._connection.close()
             self._connection = None
 
-    def get(self, path: str, oid: str, compared: str) -> FileReport | None:
-        """The report of this content under this path, if it is there."""
+    def get(self, scope: str, path: str, oid: str, compared: str) -> FileReport | None:
+        """The report of this content under this path of a place, if it is there."""
         if self._connection is None:
             return None
-        key = self._key(path, oid, compared)
+        key = self._key(scope, path, oid, compared)
         try:
             found = self._connection.execute(
                 "SELECT report, used FROM reports WHERE key = ?", (key,)
@@ -91,20 +92,20 @@ class ScanCache:
             return None
         return unpack(found[0])
 
-    def put(self, path: str, oid: str, compared: str, report: FileReport) -> None:
+    def put(self, scope: str, path: str, oid: str, compared: str, report: FileReport) -> None:
         """Keeps a report; it is on disk once this returns."""
         if self._connection is None:
             return
-        values = (self._key(path, oid, compared), int(time.time()), pack(report))
+        values = (self._key(scope, path, oid, compared), int(time.time()), pack(report))
         try:
             self._connection.execute("INSERT OR REPLACE INTO reports VALUES (?, ?, ?)", values)
             self._connection.commit()
         except sqlite3.Error as error:
             self._give_up(error)
 
-    def _key(self, path: str, oid: str, compared: str) -> bytes:
+    def _key(self, *parts: str) -> bytes:
         digest = hashlib.sha256(self._scan_id)
-        for part in (path, oid, compared):
+        for part in parts:
             raw = os.fsencode(part)
             digest.update(b"%d:" % len(raw) + raw)
         return digest.digest()

@@ -39,9 +39,15 @@ class Tree:
     name: str  # what people called it, without any password in it
     root: Path  # what paths are relative to
     targets: list[Target]  # in order of path
+    inside: str = ""  # what below the root was asked for; "" for all
     repo: Repo | None = None  # None for a plain folder
     commit: str | None = None  # None for a folder as it stands
     skipped: dict[str, str] = field(default_factory=dict)  # path -> why it is no target
+
+    @property
+    def scope(self) -> str:
+        """What tells the files that are looked at together from those of any other place."""
+        return f"{self.root}\0{self.inside}"
 
     def read(self, target: Target) -> bytes:
         """The content of a file.
@@ -156,7 +162,7 @@ def _is_bare(folder: Path) -> bool:
 def _plain_tree(place: Path, name: str) -> Tree:
     if not place.is_dir():
         size = place.stat().st_size if place.is_file() else 0
-        tree = Tree(name=name, root=place.parent, targets=[])
+        tree = Tree(name=name, root=place.parent, targets=[], inside=place.name)
         if place.is_file():
             tree.targets.append(Target(path=place.name, size=size, oid=None))
         else:
@@ -184,7 +190,7 @@ def _working_tree(repo: Repo, top: Path, name: str, inside: str) -> Tree:
     repo.git.update_environment(GIT_WORK_TREE=os.fspath(top))
     options = ["-z", "--cached", "--others", "--exclude-standard", "--full-name"]
     listed = safe_git(repo, ["ls-files", *options, "--", inside or "."])
-    tree = Tree(name=name, root=top, targets=[], repo=repo)
+    tree = Tree(name=name, root=top, targets=[], inside=inside, repo=repo)
     for path in sorted({os.fsdecode(raw) for raw in listed.split(b"\0") if raw}):
         _add(tree, path)
     return tree
@@ -214,7 +220,7 @@ def _is_inside(folder: Path, root: Path) -> bool:
 
 
 def _commit_tree(repo: Repo, commit: str, root: Path, name: str, inside: str) -> Tree:
-    tree = Tree(name=name, root=root, targets=[], repo=repo, commit=commit)
+    tree = Tree(name=name, root=root, targets=[], inside=inside, repo=repo, commit=commit)
     for path, (mode, oid, size) in list_commit(repo, commit, inside).items():
         if mode in _NOT_FILES:
             tree.skipped[path] = _NOT_FILES[mode]

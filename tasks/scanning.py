@@ -130,7 +130,9 @@ class _Scan:
             job = self._job(target)
             if job is None:
                 continue
-            report = self.cache.get(job.path, job.oid, job.compared) if self.cache else None
+            report = None
+            if self.cache is not None:
+                report = self.cache.get(self.tree.scope, job.path, job.oid, job.compared)
             if report is None:
                 missing.append(target)
             else:
@@ -154,7 +156,7 @@ class _Scan:
                 # What failed may go well another time.
                 failed = report.skipped is not None and report.skipped.startswith("failed")
                 if self.cache is not None and not failed:
-                    self.cache.put(job.path, job.oid, job.compared, report)
+                    self.cache.put(self.tree.scope, job.path, job.oid, job.compared, report)
         finally:
             self.scorer.stop()
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tree_sitter
-from scanned import CODE, KEY
+from conftest import MakeRepo
+from scanned import CODE, KEY, Refusing
 
 import codebyte
 import codebyte.indexer
@@ -70,15 +71,16 @@ def test_damaged_reports_are_none(damage: bytes) -> None:
 
 def test_a_report_is_found_by_all_that_it_depends_on(tmp_path: Path) -> None:
     with ScanCache("model", tmp_path) as cache:
-        cache.put("a.py", "oid", "", REPORT)
-        assert cache.get("b.py", "oid", "") is None
-        assert cache.get("a.py", "other", "") is None
-        assert cache.get("a.py", "oid", "old") is None
-        assert cache.get("a.pyoid", "", "") is None
+        cache.put("/src", "a.py", "oid", "", REPORT)
+        assert cache.get("/src", "b.py", "oid", "") is None
+        assert cache.get("/src", "a.py", "other", "") is None
+        assert cache.get("/src", "a.py", "oid", "old") is None
+        assert cache.get("/src", "a.pyoid", "", "") is None
+        assert cache.get("/other", "a.py", "oid", "") is None
     with ScanCache("model", tmp_path) as cache:
-        same(cache.get("a.py", "oid", ""), REPORT)
+        same(cache.get("/src", "a.py", "oid", ""), REPORT)
     with ScanCache("another", tmp_path) as cache:
-        assert cache.get("a.py", "oid", "") is None
+        assert cache.get("/src", "a.py", "oid", "") is None
 
 
 def test_the_code_is_known_by_its_content_and_the_grammars_versions(
@@ -102,10 +104,10 @@ def test_the_code_is_known_by_its_content_and_the_grammars_versions(
 
 def test_two_scans_can_share_a_cache(tmp_path: Path) -> None:
     with ScanCache("model", tmp_path) as one, ScanCache("model", tmp_path) as two:
-        one.put("a.py", "1", "", REPORT)
-        two.put("b.py", "2", "", SKIPPED)
-        same(two.get("a.py", "1", ""), REPORT)
-        same(one.get("b.py", "2", ""), SKIPPED)
+        one.put("/src", "a.py", "1", "", REPORT)
+        two.put("/src", "b.py", "2", "", SKIPPED)
+        same(two.get("/src", "a.py", "1", ""), REPORT)
+        same(one.get("/src", "b.py", "2", ""), SKIPPED)
 
 
 @pytest.mark.parametrize("content", [b"no database at all, but long enough to be read as one" * 99])
@@ -113,15 +115,15 @@ def test_a_damaged_file_is_started_anew(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "scan.sqlite3").write_bytes(content)
     with ScanCache("model", tmp_path) as cache:
         assert cache.problem is None
-        cache.put("a.py", "1", "", REPORT)
-        same(cache.get("a.py", "1", ""), REPORT)
+        cache.put("/src", "a.py", "1", "", REPORT)
+        same(cache.get("/src", "a.py", "1", ""), REPORT)
 
 
 def test_a_cache_that_cannot_be_used_is_an_empty_one_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with ScanCache("model", tmp_path / "file") as cache:
-        cache.put("a.py", "1", "", REPORT)
-        assert cache.get("a.py", "1", "") is None
+        cache.put("/src", "a.py", "1", "", REPORT)
+        assert cache.get("/src", "a.py", "1", "") is None
         assert cache.problem is not None
         assert str(tmp_path / "file") in cache.problem
 
@@ -133,7 +135,7 @@ def test_what_was_unused_for_longest_makes_room(
     large = replace(REPORT, bits=rng.random(20_000).astype(np.float32) * 15)
     with ScanCache("model", tmp_path) as cache:
         for i in range(20):
-            cache.put("a.py", str(i), "", large)
+            cache.put("/src", "a.py", str(i), "", large)
     with sqlite3.connect(tmp_path / "scan.sqlite3") as connection:
         keys = [key for (key,) in connection.execute("SELECT key FROM reports")]
         rows = ((i, key) for i, key in enumerate(keys))
@@ -180,6 +182,28 @@ def test_no_secret_that_a_repair_would_move_gets_into_the_cache(
     connection.close()
     assert b"CB105" in zlib.decompress(kept)
     assert secret not in zlib.decompress(kept)
+
+
+def test_a_file_by_itself_is_not_what_it_is_among_others(
+    tmp_path: Path, make_repo: MakeRepo, tiny_model: codebyte.Megabyte
+) -> None:
+    repo = make_repo(tmp_path / "repo", {"src/a.py": CODE, "src/b.py": CODE, "c.py": CODE})
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "a.py").write_bytes(CODE)
+    places = [
+        repo,
+        repo / "src",
+        repo / "src" / "a.py",
+        tmp_path / "plain",
+        tmp_path / "plain" / "a.py",
+    ]
+    with ScanCache("model", tmp_path / "cache") as cache:
+        for place in places:
+            scorer = Scorer(model=tiny_model, repairs=False)
+            assert scan_tree(open_tree(place), scorer, cache=cache).from_cache == 0
+        for place in places:
+            tree = open_tree(place)
+            assert scan_tree(tree, Refusing(), cache=cache).from_cache == len(tree.targets)
 
 
 def test_a_model_is_known_by_its_content(tmp_path: Path, tiny_model: codebyte.Megabyte) -> None:
