@@ -11,7 +11,7 @@ from git import Git, Repo
 
 from codebyte.errors import RepoError
 from codebyte.indexer.repo import open_repo
-from codebyte.tasks.scan_targets import list_commit, safe_git
+from codebyte.tasks.scan_targets import is_unborn, list_commit, safe_git
 
 _HUNK = re.compile(rb"^@@ -\S+ \+(\d+)(?:,(\d+))? @@", re.MULTILINE)
 
@@ -20,7 +20,7 @@ _HUNK = re.compile(rb"^@@ -\S+ \+(\d+)(?:,(\d+))? @@", re.MULTILINE)
 class Base:
     """The state that a scan compares with."""
 
-    commit: str  # 40 hex digits
+    commit: str | None  # 40 hex digits; None before the first commit
     oids: Mapping[str, str]  # path -> id of the content
     renamed: Mapping[str, str]  # path now -> path then
 
@@ -38,16 +38,23 @@ def find_base(repo: Repo, revision: str, commit: str | None) -> Base:
         commit: the one that is scanned; None for the working copy, that is HEAD and its changes.
 
     Raises:
-        RepoError: there is no such revision.
+        RepoError: there is no such revision, or too little history to find where they parted.
     """
+    if commit is None and revision == "HEAD" and is_unborn(repo):
+        return Base(commit=None, oids={}, renamed={})
     now = commit or "HEAD"
     wanted = open_repo(repo.git_dir, revision).commit
     assert wanted is not None
     # As a review shows it: what others did to the base since then is no change of ours.
     try:
         base = safe_git(repo, ["merge-base", wanted, now]).decode("ascii").strip()
-    except RepoError:  # two histories with nothing in common
-        base = wanted
+    except RepoError as error:
+        if safe_git(repo, ["rev-parse", "--is-shallow-repository"]).strip() == b"true":
+            raise RepoError(
+                f"{repo.git_dir} is a shallow clone without the commit where {revision!r} and "
+                f"{now[:12]} parted: fetch more history (fetch-depth: 0)"
+            ) from error
+        base = wanted  # two histories with nothing in common
     files = {path: oid for path, (_, oid, _) in list_commit(repo, base).items()}
     renamed = _renames(repo, ["diff-tree", "-r", base, now])
     if commit is None:

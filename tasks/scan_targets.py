@@ -131,13 +131,14 @@ def open_tree(
         assert opened.commit is not None
         return _commit_tree(opened.git, opened.commit, top, text, inside)
     try:
-        opened = open_repo(top)
+        repo = open_repo(top).git
     except RepoError:
-        if history:
+        repo = _before_commits(top)
+        if repo is None and history:
             raise
-        return _plain_tree(place, text)  # git init and no commit yet
-    assert opened.git is not None
-    tree = _working_tree(opened.git, top, text, inside)
+    if repo is None:  # an empty .git, or a broken one: its files can be read all the same
+        return _plain_tree(place, text)
+    tree = _working_tree(repo, top, text, inside)
     # What git ignores is still scanned where it was asked for by name.
     return tree if tree.targets or history else _plain_tree(place, text)
 
@@ -146,6 +147,22 @@ def blob_id(data: bytes) -> str:
     """Git's id of a content."""
     head = b"blob %d\0" % len(data)
     return hashlib.sha1(head + data, usedforsecurity=False).hexdigest()
+
+
+def is_unborn(repo: Repo) -> bool:
+    """Whether HEAD names a branch that has no commit yet."""
+    try:
+        safe_git(repo, ["rev-parse", "--verify", "--quiet", "HEAD"])
+    except RepoError:
+        return True
+    return False
+
+
+def _before_commits(top: Path) -> Repo | None:
+    """The repository of a working copy before its first commit, which `open_repo` refuses."""
+    repo = Repo(top)
+    repo.git.update_environment(GIT_DIR=os.fspath(repo.git_dir), GIT_OPTIONAL_LOCKS="0")
+    return repo if is_unborn(repo) else None
 
 
 def _top(place: Path) -> Path | None:

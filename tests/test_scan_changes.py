@@ -98,6 +98,25 @@ def test_histories_with_nothing_in_common_are_compared_directly(
             find_base(repo, "--output=x", None)
 
 
+def test_a_clone_without_enough_history_is_refused_and_not_compared_with_the_tip(
+    tmp_path: Path, make_repo: MakeRepo
+) -> None:
+    folder = make_repo(tmp_path / "repo", {"a.py": b"a\n"})
+    with git.Repo(folder) as repo:
+        repo.git.checkout("-q", "-b", "topic")
+        commit(folder)
+        repo.git.checkout("-q", "main")
+        commit(folder, "Other")
+        repo.git.checkout("-q", "topic")
+    options = {"depth": 1, "no-single-branch": True}
+    with git.Repo.clone_from(folder.as_uri(), tmp_path / "clone", **options) as clone:
+        with pytest.raises(RepoError, match=r"shallow clone.*history \(fetch-depth: 0\)"):
+            find_base(clone, "origin/main", None)
+        assert find_base(clone, "HEAD", None).commit == clone.head.commit.hexsha
+        clone.git.fetch("--unshallow")
+        assert find_base(clone, "origin/main", None).commit == clone.commit("HEAD~1").hexsha
+
+
 def test_the_users_git_configuration_has_no_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -249,6 +249,19 @@ def test_the_shipped_pre_commit_hook_stops_a_pasted_key(run: Run, tree: Path) ->
     assert run(*arguments)[0] == 1
 
 
+def test_the_shipped_pre_commit_hook_lets_a_first_commit_pass_and_stops_its_keys(
+    run: Run, tmp_path: Path
+) -> None:
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    arguments = shlex.split(hook["entry"])[2:]
+    arguments[arguments.index(".")] = str(tmp_path / "new")
+    subprocess.run(["git", "init", "--quiet", tmp_path / "new"], check=True)
+    (tmp_path / "new" / "a.py").write_bytes(CODE)
+    assert run(*arguments)[0] == 0
+    (tmp_path / "new" / "a.py").write_bytes(CODE + KEY)
+    assert run(*arguments)[0] == 1
+
+
 @pytest.mark.slow
 def test_what_was_scored_before_the_end_is_reported(tmp_path: Path, checkpoint: Path) -> None:
     folder = tmp_path / "many"

@@ -141,9 +141,31 @@ def test_all_kinds_of_files_are_targets(tiny_repo: Path) -> None:
     assert paths == set(KEPT) | set(LEFT_OUT)
 
 
-def test_a_repository_without_a_commit_is_read_like_a_folder(tmp_path: Path) -> None:
-    git.Repo.init(tmp_path / "empty").close()
+def test_a_repository_without_a_commit_is_read_as_it_will_be_with_one(tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    git.Repo.init(folder).close()
+    for path, data in {"src/a.py": CODE, "src/a.log": b"ignored", ".gitignore": b"*.log\n"}.items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_bytes(data)
+    for history in (False, True):
+        tree = open_tree(folder / "src", history=history)
+        assert contents(tree) == {"src/a.py": CODE}
+        assert tree.root == folder  # where the settings are
+    assert tree.repo is not None
+    assert find_base(tree.repo, "HEAD", None).old_oid("src/a.py") is None
+    with pytest.raises(RepoError, match="no revision 'main'"):
+        find_base(tree.repo, "main", None)
+
+
+def test_a_folder_of_a_broken_repository_is_read_like_any_other(
+    tmp_path: Path, make_repo: MakeRepo
+) -> None:
+    (tmp_path / "empty" / ".git").mkdir(parents=True)
     (tmp_path / "empty" / "a.py").write_bytes(CODE)
     assert contents(open_tree(tmp_path / "empty")) == {"a.py": CODE}
-    with pytest.raises(RepoError, match="no commit yet"):
-        open_tree(tmp_path / "empty", history=True)
+    folder = make_repo(tmp_path / "repo", {"a.py": CODE})
+    head = git.Repo(folder).head.commit.hexsha
+    (folder / ".git" / "objects" / head[:2] / head[2:]).unlink()
+    assert contents(open_tree(folder)) == {"a.py": CODE}
+    with pytest.raises(RepoError):  # nothing to compare with, and no claim that all is new
+        open_tree(folder, history=True)
