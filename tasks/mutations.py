@@ -17,6 +17,7 @@ from tree_sitter import Node, Tree
 
 from codebyte.tasks.edit import Edit
 from codebyte.tasks.names import Names
+from codebyte.tasks.negations import negations
 from codebyte.tasks.syntax import (
     ARGUMENTS,
     BINARY,
@@ -69,18 +70,6 @@ _CONSTANTS = {
     "true": ("false",),
     "false": ("true",),
 }
-_CONDITIONS = {
-    "if_statement": "condition",
-    "elif_clause": "condition",
-    "while_statement": "condition",
-    "if_expression": "condition",
-    "while_expression": "condition",
-    "do_statement": "condition",
-    "ternary_expression": "condition",
-    "conditional_expression": "condition",
-}
-_NEGATED = {"not_operator", "unary_expression", "unary_not", "prefix_unary_expression"}
-_LOOSE = {"boolean_operator", "binary_expression", "comparison_operator", "conditional_expression"}
 _BOUND_PARENTS = {"slice", "subscript", "subscript_expression", "index_expression"}
 
 
@@ -100,9 +89,7 @@ def edits(tree: Tree, source: bytes) -> list[Edit]:
             found += _numbers(node)
         elif node.type in CONSTANTS:
             found += _constants(node)
-        if node.type in _NEGATED:
-            found += _without_not(node, source)
-        found += _with_not(node, source, python)
+        found += negations(node, source, python)
         found += _one_more(node, source)
     return sorted(set(found), key=lambda e: (e.start, e.end, e.replacement))
 
@@ -154,57 +141,6 @@ def _swaps(node: Node, source: bytes) -> Iterator[Edit]:
         if one != other and len(one) + len(other) <= LONGEST_ARGUMENT:
             middle = source[left.end_byte : right.start_byte]
             yield Edit("swap", "", left.start_byte, right.end_byte, other + middle + one)
-
-
-def _without_not(node: Node, source: bytes) -> Iterator[Edit]:
-    mark = node.children[0].type if node.children else ""
-    if mark not in ("not", "!"):
-        return
-    operand = node.children[-1]
-    while operand.type == "parenthesized_expression" and operand.named_child_count == 1:
-        inner = operand.named_children[0]
-        if b"\n" in source[operand.start_byte : inner.start_byte]:
-            break
-        operand = inner
-    text = source[operand.start_byte : operand.end_byte]
-    outer = node.parent.type if node.parent else ""
-    if b"\n" in text and operand.type != "call":
-        text = source[node.children[-1].start_byte : node.children[-1].end_byte]
-    if operand.type in _LOOSE and outer in (
-        "boolean_operator",
-        "binary_expression",
-        "not_operator",
-    ):
-        text = source[node.children[-1].start_byte : node.children[-1].end_byte]
-    yield Edit("negation", "delete", node.start_byte, node.end_byte, text)
-
-
-def _with_not(node: Node, source: bytes, python: bool) -> Iterator[Edit]:
-    conditions = []
-    if node.type in _CONDITIONS:
-        named = node.child_by_field_name(_CONDITIONS[node.type])
-        if node.type == "conditional_expression" and python:
-            named = node.children[2] if node.child_count == 5 else None
-        conditions.append(named)
-    elif node.type in ("assert_statement", "if_clause"):
-        conditions.append(node.children[1] if node.child_count > 1 else None)
-    elif node.type in ("boolean_operator", "return_statement") and python:
-        conditions += [
-            c for c in node.named_children if c.type in ("identifier", "attribute", "call")
-        ]
-    for condition in conditions:
-        if condition is None:
-            continue
-        if condition.type == "parenthesized_expression" and condition.named_child_count == 1:
-            condition = condition.named_children[0]
-        if condition.type in _NEGATED or condition.type == "comparison_operator":
-            continue
-        mark, start, end = "not " if python else "!", condition.start_byte, condition.end_byte
-        text = source[start:end]
-        if condition.type in _LOOSE:
-            yield Edit("negation", "insert", start, end, mark.encode() + b"(" + text + b")")
-        else:
-            yield Edit("negation", "insert", start, start, mark.encode())
 
 
 def _one_more(node: Node, source: bytes) -> Iterator[Edit]:

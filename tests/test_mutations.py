@@ -111,6 +111,78 @@ def test_other_languages_have_the_same_edits(
     assert source.replace(old, new) in edited(source, path)
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "not (a or b)",
+        "not (a or b) and c",
+        "not not (a or b)",
+        "not (a or b) == c",
+        "not (a if b else c) and d",
+        "not (a if b else c)",
+        "not (m := f(a)) or m[1]",
+        "not (m := f(a))",
+        "not (yield a)",
+        "not (await a)",
+        "not (lambda: a) or b",
+        "c if not (a or b) else d",
+        "c if not (a if b else c) else d",
+        "[c for c in d if not (a or b)]",
+        "[c for c in d if not (a if b else c)]",
+        "not (a.b[1](c)) and d",
+        "not (a\n    .b()) and c",
+        "not (f(\n    a))",
+        "x == (not (a and b))",
+    ],
+)
+@pytest.mark.parametrize("place", ["    if {}:\n        pass\n", "    x = [g({}), {}]\n"])
+def test_a_negation_that_is_taken_out_leaves_what_it_negated(condition: str, place: str) -> None:
+    source = "async def function(a):\n" + place.format(condition, condition)
+    tree = ast.parse(source)
+    wanted = set()
+    for negation in [node for node in ast.walk(tree) if isinstance(node, ast.UnaryOp)]:
+        positive = _Positive(negation).visit(ast.parse(source))
+        wanted.add(ast.dump(positive))
+    deleted = [text for text, e in edited(source.encode()).items() if e.detail == "delete"]
+    assert {ast.dump(ast.parse(text)) for text in deleted} == wanted
+
+
+class _Positive(ast.NodeTransformer):
+    """Takes out one negation, known by its place."""
+
+    def __init__(self, negation: ast.UnaryOp) -> None:
+        self.place = negation.lineno, negation.col_offset
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        here = (node.lineno, node.col_offset) == self.place
+        return self.visit(node.operand) if here else self.generic_visit(node)
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("a.js", "if (!!(a || b)) {}", "if (!(a || b)) {}"),
+        ("a.js", "x = !(a ? b : c) && d;", "x = (a ? b : c) && d;"),
+        ("a.js", "f(!(a, b));", "f((a, b));"),
+        ("a.js", "if (!(a || b)) {}", "if (a || b) {}"),
+        ("a.js", "if (!(a.b) && c) {}", "if (a.b && c) {}"),
+        ("a.c", "int f() { if (!(p = g()) || !q) {} }", "int f() { if ((p = g()) || !q) {} }"),
+        ("a.c", "int f() { if (!(p = g())) {} }", "int f() { if (p = g()) {} }"),
+        ("a.java", "class A { boolean b = !(c > d); }", "class A { boolean b = c > d; }"),
+        ("a.js", "if (a ? b : c) {}", "if (!(a ? b : c)) {}"),
+        ("a.c", "int f() { if (p = g()) {} }", "int f() { if (!(p = g())) {} }"),
+        ("a.py", "if m := f(a):\n    pass", "if not (m := f(a)):\n    pass"),
+    ],
+)
+def test_parentheses_stay_where_they_are_needed(path: str, old: str, new: str) -> None:
+    assert edited(old.encode(), path)[new.encode()].kind == "negation"
+
+
+def test_of_two_negations_either_taken_out_leaves_the_other() -> None:
+    found = edited(b"if (!!(a || b)) {}", "a.js").items()
+    assert [text for text, e in found if e.detail == "delete"] == [b"if (!(a || b)) {}"]
+
+
 def test_a_broken_file_still_has_edits_where_it_parses() -> None:
     source = b"def f(a, b):\n    return a < b\n\n\ndef g(:\n    return (((\n"
     assert source.replace(b"a < b", b"a <= b") in edited(source)
