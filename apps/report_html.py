@@ -119,9 +119,11 @@ def _finding(place: Place, drawn: dict[str, str]) -> str:
 def _marked(place: Place) -> str:
     index = place.finding.line - place.first_line
     line = place.before[index] if 0 <= index < len(place.before) else ""
-    start, end = place.column - 1, max(place.end_column - 1, place.column)
+    start = place.column - 1 - place.offset
+    end = max(place.end_column - 1 - place.offset, start + 1)
     inside = f"<mark>{safe(line[start:end])}</mark>" if line[start:end] else ""
-    return f"<div><i>{place.finding.line}</i>{safe(line[:start])}{inside}{safe(line[end:])}</div>"
+    before = ("... " if place.offset else "") + line[:start]
+    return f"<div><i>{place.finding.line}</i>{safe(before)}{inside}{safe(line[end:])}</div>"
 
 
 def _code_row(style: str, sign: str, line: str) -> str:

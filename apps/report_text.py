@@ -71,8 +71,9 @@ def _print_code(console: Console, place: Place) -> None:
         return
     line = place.before[index]
     room = console.width - _INDENT
-    shown, column = _window(line, place.column, place.end_column, room)
-    carets = max(1, min(_wide(line, place.column, place.end_column), room - column))
+    start, end = place.column - place.offset, place.end_column - place.offset
+    shown, column = _window(line, start, end, room)
+    carets = max(1, min(_wide(line, start, end), room - column))
     number = Text(f"{place.finding.line:>5}  ", style="dim")
     console.print(number + Text(shown), no_wrap=True, overflow="crop", crop=True)
     marks = Text(" " * (_INDENT + column) + "^" * carets, style="bold yellow")
@@ -90,7 +91,9 @@ def _print_repair(console: Console, place: Place) -> None:
         return
     console.print(Text("  Suggested repair:"))
     room = console.width - _INDENT
-    column = max(1, place.edit.start_column)
+    column = place.edit.start_column
+    if place.edit.start_line == place.finding.line:
+        column = max(1, column - place.offset)
     for sign, lines, style in (("-", place.before, "red"), ("+", place.after, "green")):
         for i, line in enumerate(lines):
             # A long line is shown from the place where it changes.

@@ -14,7 +14,7 @@ from codebyte.tasks.findings import RULES, FileReport, Finding
 from codebyte.tasks.redaction import hides, redacted
 from codebyte.tasks.rules import RULES as DESCRIBED
 
-LONGEST = 2000  # bytes of a line that are kept for showing
+LONGEST = 2000  # characters of a line that are kept for showing
 MOST_LINES = 12  # lines that are kept of one place
 _IGNORE = re.compile(
     rb"(?:#|//|/\*|--|;|%|<!--|\(\*|\{-|\")\s*codebyte:\s*ignore(-file)?(?![\w-])"
@@ -45,6 +45,7 @@ class Place:
     fingerprint: str  # 32 hex digits
     column: int  # 1-based, in characters
     end_column: int  # one past the last
+    offset: int  # characters left out at the beginning of the finding's line in `before`, `after`
     first_line: int  # of `before`, 1-based
     before: tuple[str, ...]  # the lines of the finding and of its repair, without line ends
     after: tuple[str, ...] | None  # the same with the repair made
@@ -180,24 +181,36 @@ def _place(finding: Finding, fingerprint: str, text: _Text, suppressed: bool) ->
         )
     last = min(last, first + MOST_LINES - 1)
     numbers = range(first, last + 1)
+    column = text.column(finding.line, finding.column)
+    long = len(text.line(finding.line)) > LONGEST
+    offset = max(0, column - LONGEST // 2) if long else 0
+    index = finding.line - first
     after = None
     if repair is not None and edit is not None and edit.end_line <= last:
         end = text.start(last) + len(text.line(last))
         repaired = text.data[text.start(first) : repair.start] + repair.replacement
         repaired += text.data[repair.end : max(end, repair.end)]
-        after = _shown(text, repaired.replace(b"\r\n", b"\n").split(b"\n")[:MOST_LINES])
+        lines = repaired.replace(b"\r\n", b"\n").split(b"\n")[:MOST_LINES]
+        after = _shown(text, lines, index, offset)
     return Place(
         finding=finding,
         fingerprint=fingerprint,
-        column=text.column(finding.line, finding.column),
+        column=column,
         end_column=text.column(finding.line, finding.end_column),
+        offset=offset,
         first_line=first,
-        before=_shown(text, [text.line(number) for number in numbers]),
+        before=_shown(text, [text.line(number) for number in numbers], index, offset),
         after=after,
         edit=edit,
         suppressed=suppressed,
     )
 
 
-def _shown(text: _Text, lines: Sequence[bytes]) -> tuple[str, ...]:
-    return tuple(text.decode(line[:LONGEST]) for line in lines)
+def _shown(text: _Text, lines: Sequence[bytes], index: int, offset: int) -> tuple[str, ...]:
+    """Lines for people; the one at an index without the characters before an offset."""
+    shown = []
+    for i, line in enumerate(lines):
+        start = offset if i == index else 0
+        end = start + LONGEST
+        shown.append(text.decode(line[: 4 * end])[start:end])  # a character has up to four bytes
+    return tuple(shown)

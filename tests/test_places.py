@@ -148,6 +148,19 @@ def test_a_line_of_a_megabyte_is_kept_in_part() -> None:
     assert len(place.before[0]) <= 2000
 
 
+@pytest.mark.parametrize("before", [0, 900, 1990, 2100, 50_000])
+def test_what_is_kept_of_a_long_line_is_around_its_finding(before: int) -> None:
+    line = "\u00e9" * before + "a <= b" + "y" * 3000
+    data = f"def f():\n{line}\n".encode()
+    (place,) = places(data, finding(data, b"<=", repair=b">"))
+    assert place.column == before + 3
+    start = place.column - 1 - place.offset
+    assert place.before[0] == line[place.offset : place.offset + 2000]
+    assert place.before[0][start - 2 : start + 4] == "a <= b"
+    assert place.after is not None
+    assert place.after[0][start - 2 : start + 3] == "a > b"
+
+
 def test_a_baseline_holds_what_was_written(tmp_path: Path) -> None:
     data = b"a <= b\nc <= d\n"
     found = places(data, finding(data[:7], b"<="), finding(data, b"<="))

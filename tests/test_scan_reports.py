@@ -178,6 +178,20 @@ def test_text_shows_the_part_of_a_long_line_that_matters() -> None:
     assert len(lines[2].strip()) == 2
 
 
+def test_every_report_shows_a_finding_far_into_its_line() -> None:
+    far = b"value = [" + b"item, " * 1000 + b"a <= b" + b", item" * 1000 + b"]\n"
+    found = result(scanned(data=far))
+    lines = text_report(found, 10).split("\n")
+    caret = lines[2].index("^")
+    assert lines[1][caret - 2 : caret + 4] == "a <= b"
+    assert any(line.startswith("     - ") and "a <= b" in line for line in lines)
+    assert any(line.startswith("     + ") and "a < b" in line for line in lines)
+    assert "item, a <mark>&lt;=</mark> b" in html_report(found)
+    location = valid(sarif_report(found))["results"][0]["locations"][0]["physicalLocation"]
+    assert location["region"]["startColumn"] == far.index(b"<=") + 1
+    assert "a <= b" in location["region"]["snippet"]["text"]
+
+
 def test_text_counts_what_it_does_not_show() -> None:
     files = [scanned(path=f"f{i}.py") for i in range(30)]
     text = text_report(result(*files, suppressed=2, known=1, interrupted=True), 10)
