@@ -117,10 +117,6 @@ class Library:
         paths = [path] if path.strip() else []
         return self.index().search(text, 12, paths=paths, languages=languages, repos=repos)
 
-    def similar(self, path: str, line: int) -> list[Hit]:
-        """Finds code like that at a place."""
-        return self.index().similar(path, line, 12)
-
     def read(self, name: str, path: str) -> bytes:
         """A file of a repository, as it lies on the disk or as it was indexed.
 

@@ -109,10 +109,10 @@ class Tools:
         """Hits for a place."""
         place = self.inside(path)
         with self._lock:
-            name = self.index.path_of(place)
-            data = read(place, LARGEST) if name is None else None
-            name = name or self._name(place)
-            return [_hit(hit) for hit in self.index.similar(name, line, k, data=data)]
+            repo, name = self.index.place_of(place) or (None, self._name(place))
+            data = read(place, LARGEST) if repo is None else None
+            found = self.index.similar(name, line, k, repo=repo, data=data)
+            return [_hit(hit) for hit in found]
 
     def scan(self, path: str, k: int) -> list[dict[str, Any]]:
         """The most suspicious findings in a file or a folder."""

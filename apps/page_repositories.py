@@ -42,13 +42,13 @@ def repositories_tab(library: Library, session: Session) -> None:
         return message, _list(library), gr.update(choices=library.names())
 
     def adding(asked: str) -> Iterator[tuple[str, str, Any]]:
-        yield from _watched(lambda told: _added(library, asked, told), shown)
+        yield from _watched(lambda told, _: _added(library, asked, told), shown)
 
     def updating(name: str | None) -> Iterator[tuple[str, str, Any]]:
         if not name:
             yield shown(note("Choose a repository first."))
             return
-        yield from _watched(lambda told: _added(library, library.source(name), told), shown)
+        yield from _watched(lambda told, _: _added(library, library.source(name), told), shown)
 
     def removing(name: str | None) -> tuple[str, str, Any]:
         if not name:
@@ -63,7 +63,9 @@ def repositories_tab(library: Library, session: Session) -> None:
         if not name:
             yield shown(note("Choose a repository first."))
             return
-        yield from _watched(lambda told: _adapted(library, session, name, minutes, told), shown)
+        yield from _watched(
+            lambda told, left: _adapted(library, session, name, minutes, told, left), shown
+        )
 
     outputs = [progress, listing, chosen]
     working = QUIET | {"concurrency_limit": 1, "concurrency_id": "index"}
@@ -75,16 +77,22 @@ def repositories_tab(library: Library, session: Session) -> None:
 
 
 def _watched(
-    work: Callable[[Callable[[str, int, int], None]], str],
+    work: Callable[[Callable[[str, int, int], None], threading.Event], str],
     shown: Callable[[str], tuple[str, str, Any]],
 ) -> Iterator[tuple[str, str, Any]]:
-    """Runs work in a thread and yields what it tells on the way, then what it came to."""
+    """Runs work in a thread and yields what it tells on the way, then what it came to.
+
+    The event that work is given is set when nobody waits for it any more.
+    """
     told: queue.Queue[str | None] = queue.Queue()
+    left = threading.Event()
     result: list[str] = []
 
     def run() -> None:
         try:
-            result.append(work(lambda stage, done, total: told.put(meter(stage, done, total))))
+            result.append(
+                work(lambda stage, done, total: told.put(meter(stage, done, total)), left)
+            )
         except CodebyteError as error:
             result.append(note(str(error), failed=True))
         finally:
@@ -92,16 +100,19 @@ def _watched(
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    while (said := told.get()) is not None:
-        while not told.empty():  # only the newest is worth showing
-            newer = told.get()
-            if newer is None:
-                said = None
+    try:
+        while (said := told.get()) is not None:
+            while not told.empty():  # only the newest is worth showing
+                newer = told.get()
+                if newer is None:
+                    said = None
+                    break
+                said = newer
+            if said is None:
                 break
-            said = newer
-        if said is None:
-            break
-        yield said, gr.skip(), gr.skip()
+            yield said, gr.skip(), gr.skip()
+    finally:
+        left.set()
     thread.join()
     yield shown(
         result[0] if result else note("It failed; the log of the server says why.", failed=True)
@@ -125,11 +136,12 @@ def _adapted(
     name: str,
     minutes: float,
     told: Callable[[str, int, int], None],
+    left: threading.Event,
 ) -> str:
     import copy
 
     from codebyte.indexer.repo import documents, open_repo
-    from codebyte.tasks.adapt import AdaptConfig, adapt
+    from codebyte.tasks.adapt import AdaptConfig, adapt, resumable
     from codebyte.tasks.held_out import split_files
 
     told("reading files", 0, 0)
@@ -142,6 +154,8 @@ def _adapted(
         held_out,
         out,
         AdaptConfig(minutes=minutes),
+        resume=resumable(out),
+        cancel=left.is_set,
         report=lambda moment: told("adapting", round(100 * moment.done), 100),
     )
     before, after = result.before, result.after

@@ -116,10 +116,21 @@ def scan_tab(tab: gr.Tab, library: Library, session: Session, reports: Reports) 
         elem_id="cb-ranked",
     )
     report = gr.HTML("", apply_default_css=False, elem_id="cb-report")
-    stopping = threading.Event()
+    running: dict[str | None, threading.Event] = {}  # by page: what stops its scan
 
-    def scanning(place: str | None, base: str, upload: str | None) -> Iterator[tuple[Any, ...]]:
-        stopping.clear()
+    def scanning(
+        place: str | None, base: str, upload: str | None, request: gr.Request
+    ) -> Iterator[tuple[Any, ...]]:
+        stopping = running[request.session_hash] = threading.Event()
+        try:
+            yield from scanned(place, base, upload, stopping)
+        finally:  # also where the page was left
+            stopping.set()
+            running.pop(request.session_hash, None)
+
+    def scanned(
+        place: str | None, base: str, upload: str | None, stopping: threading.Event
+    ) -> Iterator[tuple[Any, ...]]:
         told: queue.Queue[str | None] = queue.Queue()
         done: list[ScanResult | CodebyteError] = []
 
@@ -140,13 +151,17 @@ def scan_tab(tab: gr.Tab, library: Library, session: Session, reports: Reports) 
         else:
             yield _said(result), _ranked(result), _framed(reports.keep(result))
 
+    def stopped(request: gr.Request) -> None:
+        if (stopping := running.get(request.session_hash)) is not None:
+            stopping.set()
+
     start.click(
         scanning,
         [place, base, upload],
         [progress, plot, report],
         **(QUIET | {"concurrency_limit": 1, "concurrency_id": "scan"}),
     )
-    stop.click(stopping.set, None, None, **QUIET)
+    stop.click(stopped, None, None, **QUIET)
     tab.select(places, [place, upload], place, **QUIET)
     upload.upload(lambda: UPLOADED, None, place, **QUIET)
 

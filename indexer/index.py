@@ -177,11 +177,6 @@ class CodeIndex(WritableIndex):
             catalog = self._current().catalog
             return Coverage(len(catalog), catalog.embedded)
 
-    def path_of(self, name: str | os.PathLike[str]) -> str | None:
-        """The path under which the index has a file on the disk, or None."""
-        place = self.place_of(name)
-        return None if place is None else place[1]
-
     def place_of(self, name: str | os.PathLike[str]) -> tuple[str, str] | None:
         """The repository and the path under which the index has a file, or None.
 

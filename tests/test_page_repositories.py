@@ -1,0 +1,46 @@
+"""Work that the Repositories tab starts: it ends with whoever waits for it, and goes on later."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from codebyte.apps.library import Library
+from codebyte.apps.page_repositories import _adapted, _watched
+from codebyte.apps.session import Session
+from codebyte.checkpoint import save
+from codebyte.indexer.updating import silent
+from codebyte.megabyte import Megabyte
+from codebyte.tasks.adapt import resumable
+
+
+def test_work_that_nobody_waits_for_any_more_is_told_so() -> None:
+    told_so = threading.Event()
+
+    def work(told: Callable[[str, int, int], None], left: threading.Event) -> str:
+        told("adapting", 1, 2)
+        if left.wait(20):
+            told_so.set()
+        return "done"
+
+    watched = _watched(work, lambda message: (message, "", None))
+    assert "adapting" in next(watched)[0]
+    watched.close()  # as gradio does when the page is left
+    assert told_so.wait(20)
+
+
+def test_an_adaptation_that_was_left_goes_on_the_next_time(
+    tmp_path: Path, tiny_repo: Path, tiny_model: Megabyte
+) -> None:
+    save(tiny_model, tmp_path / "model")
+    session = Session(tmp_path / "model")
+    left = threading.Event()
+    left.set()
+    library = Library(tmp_path / "data" / "index", tiny_model)
+    library.add(str(tiny_repo), silent)
+    name = library.names()[0]
+    out = library.folder.parent / "adapted" / Path(name).name
+    _adapted(library, session, name, 0.05, silent, left)
+    assert resumable(out)
+    said = _adapted(library, session, name, 0.05, silent, threading.Event())
+    assert "bits per byte on its held-out files" in said
+    assert not resumable(out)
