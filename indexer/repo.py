@@ -65,19 +65,27 @@ def open_repo(
     label = public_url(text)
     if not folder.is_dir():
         raise RepoError(f"{label} is not a folder: give a git repository, a plain folder or a URL")
+    repo = open_git(folder)
+    if repo is None:
+        if revision is not None:
+            raise RepoError(f"{label} is a plain folder without revision {revision!r}")
+        return Repository(name=name, folder=folder)
+    return Repository(name=name, folder=folder, git=repo, commit=_resolve(repo, revision, label))
+
+
+def open_git(folder: Path) -> Repo | None:
+    """The repository in a folder, which may have no commit yet; None for a plain folder."""
     try:
         repo = Repo(folder)
-    except InvalidGitRepositoryError as error:
-        if revision is not None:
-            raise RepoError(f"{label} is a plain folder without revision {revision!r}") from error
-        return Repository(name=name, folder=folder)
+    except InvalidGitRepositoryError:
+        return None
     repo.git.update_environment(
         GIT_DIR=os.fspath(repo.git_dir),  # also finds a bare folder that lacks its config
         GIT_OPTIONAL_LOCKS="0",
         GIT_NO_LAZY_FETCH="1",  # a blob that a partial clone lacks stays missing
         GIT_ALLOW_PROTOCOL="none",  # for git before 2.44, which ignores the line above
     )
-    return Repository(name=name, folder=folder, git=repo, commit=_resolve(repo, revision, label))
+    return repo
 
 
 def read_blobs(

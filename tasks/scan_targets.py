@@ -16,7 +16,7 @@ from git import GitCommandError, Repo
 
 from codebyte.errors import InputError, RepoError
 from codebyte.indexer.clone import git_reason, is_url, public_url
-from codebyte.indexer.repo import open_repo
+from codebyte.indexer.repo import open_git, open_repo
 
 _NO_WALK = {".git", ".hg", ".svn", ".tox", ".venv", "venv", "node_modules", "__pycache__"}
 _SAFE_GIT = ("git", "-c", "core.fsmonitor=false", "--literal-pathspecs")
@@ -160,9 +160,8 @@ def is_unborn(repo: Repo) -> bool:
 
 def _before_commits(top: Path) -> Repo | None:
     """The repository of a working copy before its first commit, which `open_repo` refuses."""
-    repo = Repo(top)
-    repo.git.update_environment(GIT_DIR=os.fspath(repo.git_dir), GIT_OPTIONAL_LOCKS="0")
-    return repo if is_unborn(repo) else None
+    repo = open_git(top)
+    return repo if repo is not None and is_unborn(repo) else None
 
 
 def _top(place: Path) -> Path | None:

@@ -94,7 +94,7 @@ def score(model: "Megabyte", context: Context, job: Job) -> FileReport:
     else:
         report = skipped_file(job.path, language, reason)
     # What is found goes to other processes and into the cache.
-    shown = redacted(job.data) if report.findings else b""
+    shown = redacted(job.data) if any(f.repair for f in report.findings) else b""
     bugs = [discreet(finding, job.data, shown) for finding in report.findings]
     odd = find_payloads(job.data, job.path, report.bits, job.changed)
     found = sorted((*bugs, *odd), key=lambda f: (-f.suspicion, f.line, f.column))
