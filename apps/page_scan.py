@@ -108,10 +108,11 @@ def scan_tab(tab: gr.Tab, library: Library, session: Session, reports: Reports) 
         x="file",
         y="suspicion",
         sort="-y",
-        height=220,
+        height=260,
         y_lim=[0, None],
-        x_title="",
-        y_title="chance of a bug among its lines",
+        x_title=" ",  # an empty one would be the column's name
+        y_title="chance of a bug",
+        x_label_angle=-25,
         visible=False,
         elem_id="cb-ranked",
     )
@@ -269,11 +270,26 @@ def _ranked(result: "ScanResult") -> Any:
     files = result.files[:PLOTTED]
     table = pd.DataFrame(
         {
-            "file": [file.report.path for file in files],
+            "file": path_ends([file.report.path for file in files]),
             "suspicion": [file.report.suspicion for file in files],
         }
     )
     return gr.update(value=table, visible=len(files) > 1)
+
+
+def path_ends(paths: list[str]) -> list[str]:
+    """The ends of different paths, in whole names: the shortest that no other path has."""
+
+    def end(path: str) -> str:
+        names = path.split("/")
+        ends = ["/".join(names[start:]) for start in range(len(names) - 1, 0, -1)]
+        return next((it for it in ends if sum(_ends_with(o, it) for o in paths) == 1), path)
+
+    return [end(path) for path in paths]
+
+
+def _ends_with(path: str, end: str) -> bool:
+    return path == end or path.endswith(f"/{end}")
 
 
 def _framed(name: str) -> str:

@@ -29,7 +29,7 @@ import torch
 from codebyte import checkpoint
 from codebyte.corpus import Corpus, write_corpus
 from codebyte.errors import CodebyteError
-from codebyte.tasks.mixture import mixture, read_sources
+from codebyte.tasks.mixture import in_mirror, mixture, read_sources
 
 ROOT = Path(__file__).resolve().parent.parent
 WEIGHTS = ROOT / "codebyte" / "weights"
@@ -54,11 +54,19 @@ FITTED: tuple[tuple[str, ...], ...] = (
     ),
     ("benchmarks/fit_scan.py", "--corpus", "{work}/corpus", "--repos", "{mirror}"),
 )
+# Those that ask the model; the search head is the same for all models.
 MEASURED: dict[str, tuple[str, ...]] = {
     "bits_per_byte": ("--corpus", "{work}/corpus"),
+    "context_mixing": ("--corpus", "{work}/corpus"),
     "completion": ("--corpus", "{work}/corpus"),
+    "infilling": ("--data", "{mirror}/openai+human-eval-infilling/data"),
+    "mixing": ("--corpus", "{work}/corpus"),
+    "adapt": ("--corpus", "{work}/corpus", "--repos", "{flask}"),
+    "scan": ("--corpus", "{work}/corpus", "--repos", "{mirror}"),
+    "payloads": ("--repos", "{flask}", "{celery}"),
     "decode": (),
     "ghost_latency": (),
+    "serve": (),
     "train_throughput": (),
 }
 
@@ -188,8 +196,12 @@ def measure(args: argparse.Namespace) -> bool:
     figures.mkdir(exist_ok=True)
     for name, options in MEASURED.items():
         file = figures / f"{name}.json"
-        if not file.exists():
-            command = [sys.executable, f"benchmarks/{name}.py", *_filled(options, args)]
+        filled = _filled(options, args)
+        absent = [it for it in filled if not it.startswith("-") and not Path(it).exists()]
+        if absent:
+            print(f"release: {name} is left out: {absent[0]} is not there")
+        elif not file.exists():
+            command = [sys.executable, f"benchmarks/{name}.py", *filled]
             done = subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True)
             print(done.stdout, flush=True)
             file.write_text(done.stdout.strip().rpartition("\n")[2] + "\n")
@@ -232,7 +244,10 @@ def _bars(figures: dict[str, dict[str, Any]]) -> list[str]:
 
 def _filled(command: Sequence[str], args: argparse.Namespace) -> list[str]:
     """A command with the folders in their places."""
-    places = {"work": args.work.resolve(), "mirror": args.mirror, "weights": WEIGHTS}
+    mirror = (args.mirror or args.work / "clones").resolve()
+    places = {"work": args.work.resolve(), "mirror": mirror, "weights": WEIGHTS}
+    for name in ("pallets/flask", "celery/celery"):
+        places[name.partition("/")[2]] = in_mirror(mirror, name)
     return [part.format(**places) for part in command]
 
 

@@ -88,7 +88,7 @@ def mixture(
     """
     seen = Deduplicator()
     for source in sorted(sources, key=lambda source: source.split != "valid"):
-        place = source.url if mirror is None else _in_mirror(mirror, source.name)
+        place = source.url if mirror is None else in_mirror(mirror, source.name)
         try:
             repo = replace(open_repo(place, source.commit), name=source.name)
             files = []
@@ -135,7 +135,7 @@ def _capped(files: Sequence[SourceFile], limit: int, rng: random.Random) -> list
     return chosen
 
 
-def _in_mirror(mirror: Path, name: str) -> Path:
+def in_mirror(mirror: Path, name: str) -> Path:
     """The clone of a repository, bare or not, in the folder owner+name or in its folder `repo`."""
     folder = mirror / name.replace("/", "+")
     return folder / "repo" if (folder / "repo").is_dir() else folder

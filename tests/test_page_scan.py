@@ -10,7 +10,7 @@ import pytest
 from scanned import CODE, KEY
 
 from codebyte.apps.library import Library
-from codebyte.apps.page_scan import UPLOADED, _scan
+from codebyte.apps.page_scan import UPLOADED, _scan, path_ends
 from codebyte.apps.session import Session
 from codebyte.checkpoint import save
 from codebyte.errors import ConfigError
@@ -20,6 +20,11 @@ from codebyte.megabyte import Megabyte
 from codebyte.tasks.baseline import write_baseline
 from codebyte.tasks.scan_results import ScanResult
 from tests.conftest import APP, KEPT, MakeRepo
+
+
+def test_bars_are_named_by_the_ends_of_paths_that_tell_them_apart() -> None:
+    paths = ["src/app/views.py", "src/app/cli.py", "tests/cli.py", "cli.py", "src/xcli.py"]
+    assert path_ends(paths) == ["views.py", "app/cli.py", "tests/cli.py", "cli.py", "xcli.py"]
 
 
 @pytest.fixture
