@@ -9,7 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from anyio import from_thread
 from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from codebyte.mixing import Mixer
     from codebyte.tasks.neighbours import Neighbours
     from codebyte.tasks.places import Place
+    from codebyte.tasks.scanning import Progress
 
 LARGEST = 4 << 20  # bytes of a file that a tool reads
 LONGEST = 1 << 20  # characters of a text that a tool is given
@@ -54,6 +57,7 @@ class Tools:
         self._folder = index or self._root / ".codebyte" / "index"
         self._checkpoint = checkpoint
         self._lock = threading.Lock()  # one tool at a time
+        self._scanning = threading.Lock()  # but for scans, which take long and share only the model
 
     @cached_property
     def model(self) -> "Megabyte":
@@ -114,8 +118,14 @@ class Tools:
             found = self.index.similar(name, line, k, repo=repo, data=data)
             return [_hit(hit) for hit in found]
 
-    def scan(self, path: str, k: int) -> list[dict[str, Any]]:
-        """The most suspicious findings in a file or a folder."""
+    def scan(self, path: str, k: int, progress: "Progress | None" = None) -> list[dict[str, Any]]:
+        """The most suspicious findings in a file or a folder.
+
+        Args:
+            path: in the root.
+            k: how many findings at most.
+            progress: told how far the scan of a folder is; what it raises ends the scan.
+        """
         from codebyte.tasks.scan_targets import open_tree
         from codebyte.tasks.scan_workers import Scorer
         from codebyte.tasks.scanning import scan_text, scan_tree
@@ -123,13 +133,15 @@ class Tools:
         asked = self.inside(path)
         found: Sequence[Place]
         with self._lock:
+            model = self.model
+        with self._scanning:
             if asked.is_file():
                 top = self._root
-                found = scan_text(self.model, read(asked, LARGEST), self._name(asked))
+                found = scan_text(model, read(asked, LARGEST), self._name(asked))
             else:
                 tree = open_tree(asked)
                 top = tree.root  # of the repository, which may lie above the root
-                found = scan_tree(tree, Scorer(model=self.model)).places
+                found = scan_tree(tree, Scorer(model=model), progress=progress).places
         return [_finding(place, self._name(top / place.finding.path)) for place in found[:k]]
 
     def complete(self, path: str, line: int, column: int) -> dict[str, Any]:
@@ -186,9 +198,15 @@ def create_mcp(tools: Tools) -> MCPServer:
         return _told(lambda: tools.similar(path, line, k))
 
     @server.tool()
-    def scan(path: Text = ".", k: Count = 20) -> list[dict[str, Any]]:
+    def scan(context: Context, path: Text = ".", k: Count = 20) -> list[dict[str, Any]]:
         """List the most suspicious places of a file or folder, with likelier code where known."""
-        return _told(lambda: tools.scan(path, k))
+
+        def progress(stage: str, done: int, total: int) -> None:
+            from_thread.check_cancelled()  # ends the scan if the client has given it up
+            if stage == "scoring":
+                from_thread.run(context.report_progress, done, total)
+
+        return _told(lambda: tools.scan(path, k, progress))
 
     @server.tool()
     def complete(path: Text, line: Line, column: Line) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio import CancelScope
 from conftest import APP, MakeRepo
-from mcp import ClientSession, StdioServerParameters
+from mcp import Client, ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from scanned import CODE, KEY
 from taught import HALF, REST, taught_checkpoint
@@ -16,6 +17,7 @@ from codebyte.apps.lines import caret
 from codebyte.apps.mcp_server import Tools, create_mcp
 from codebyte.errors import InputError
 from codebyte.indexer.index import CodeIndex
+from codebyte.tasks.scanning import Progress
 
 pytestmark = pytest.mark.slow
 
@@ -95,6 +97,55 @@ def test_what_a_scan_finds_can_be_opened_and_completed_at(
         at = caret(odd, found[0]["line"], found[0]["column"])
         assert odd[at:].startswith(b"ghp_")
         tools.complete(found[0]["path"], found[0]["line"], found[0]["column"])
+
+
+class Watched(Tools):
+    """Remembers how far its scans came, and how they ended."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, checkpoint=str(taught_checkpoint()))
+        self.told: list[tuple[str, int, int]] = []
+        self.ended: list[str] = []
+
+    def scan(self, path: str, k: int, progress: Progress | None = None) -> list[dict[str, Any]]:
+        assert progress is not None
+
+        def watched(stage: str, done: int, total: int) -> None:
+            self.told.append((stage, done, total))
+            progress(stage, done, total)
+
+        try:
+            found = super().scan(path, k, watched)
+        except BaseException as error:
+            self.ended.append(type(error).__name__)
+            raise
+        self.ended.append("done")
+        return found
+
+
+def test_a_scan_tells_how_far_it_is_and_ends_when_the_client_gives_it_up(tmp_path: Path) -> None:
+    for i in range(40):
+        (tmp_path / f"part{i}.py").write_bytes(APP)
+    tools = Watched(tmp_path)
+    shares: list[float] = []
+
+    async def talk() -> None:
+        async with Client(create_mcp(tools)) as client:
+            with CancelScope() as scope:
+
+                async def progress(done: float, total: float | None, message: str | None) -> None:
+                    shares.append(done / total if total else 0.0)
+                    if done:
+                        scope.cancel()
+
+                await client.call_tool("scan", {"path": "."}, progress_callback=progress)
+            while not tools.ended:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(talk(), timeout=120))
+    assert tools.ended == ["CancelledError"]
+    assert 0 < max(shares) < 1
+    assert tools.told[-1][1] < tools.told[-1][2] == 40 * len(APP)
 
 
 def test_a_comment_silences_what_a_scan_of_its_file_finds(tmp_path: Path) -> None:
