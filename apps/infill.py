@@ -17,13 +17,13 @@ from starlette.responses import JSONResponse, Response
 
 from codebyte.apps.completion_requests import BYTES_PER_TOKEN, LONGEST, MODEL, seed_of
 from codebyte.apps.context import with_context
+from codebyte.apps.held_back import IndentedLines, UnclosedText
 from codebyte.apps.lines import encoded
 from codebyte.apps.serving import Running, Serving, gone
 from codebyte.apps.streams import in_thread
 from codebyte.config import SamplingParams
 from codebyte.errors import InputError
 from codebyte.tasks.completion import Completion
-from codebyte.tasks.filters import closers_replaced
 
 _USUAL = 128  # tokens, where n_predict does not say
 _TYPES = {"eot": "eos", "line": "eos", "block": "eos", "suffix": "eos", "stop": "word"}
@@ -189,67 +189,6 @@ class _Filling:
             ),
         }
         return _picked(body, self.asked.response_fields)
-
-
-class IndentedLines:
-    """Holds back what may be the indentation of a line that is indented too little."""
-
-    def __init__(self, indent: int) -> None:
-        self.ended = False
-        self._indent = indent
-        self._held = b""  # a newline and white space
-
-    def add(self, text: bytes) -> bytes:
-        """The text that may be shown now."""
-        if not self._indent:
-            return text
-        shown = b""
-        for byte in (text[i : i + 1] for i in range(len(text))):
-            if byte == b"\n":
-                shown += self._held
-                self._held = byte
-            elif self._held and byte in b" \t":
-                self._held += byte
-            elif self._held and len(self._held.lstrip(b"\r\n")) < self._indent:
-                self.ended, self._held = True, b""
-                return shown
-            else:
-                shown += self._held + byte
-                self._held = b""
-        return shown
-
-    def rest(self) -> bytes:
-        """What was held back until the end."""
-        held, self._held = self._held, b""
-        return held
-
-
-class UnclosedText:
-    """Holds back what closes that which the suffix closes: a client of /infill replaces nothing.
-
-    More text may open it again: between `f(` and `)`, `a).g(b` can be shown and `a)` can not.
-    """
-
-    def __init__(self, prefix: bytes, suffix: bytes) -> None:
-        self._prefix, self._suffix = prefix, suffix
-        self._shown = self._held = b""
-
-    def add(self, text: bytes) -> bytes:
-        """The text that may be shown now."""
-        self._held += text
-        if not self._fits(len(self._held)):
-            return b""
-        shown, self._held = self._held, b""
-        self._shown += shown
-        return shown
-
-    def rest(self) -> bytes:
-        """The longest part of what was held back until the end that fits before the suffix."""
-        ends = range(len(self._held), -1, -1)
-        return next(self._held[:end] for end in ends if self._fits(end))
-
-    def _fits(self, end: int) -> bool:
-        return not closers_replaced(self._prefix, self._shown + self._held[:end], self._suffix)
 
 
 async def _stream(

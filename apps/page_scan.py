@@ -1,80 +1,30 @@
 """The Scan tab: a repository or an upload goes in, ranked files and a report come out."""
 
 import queue
-import secrets
-import stat
 import tempfile
 import threading
-import zipfile
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from fastapi import FastAPI
-from starlette.responses import Response
 
 from codebyte.apps.library import Library
 from codebyte.apps.page_parts import QUIET, meter, note, text
+from codebyte.apps.page_reports import Reports
 from codebyte.apps.session import Session
+from codebyte.apps.uploads import unpack
 from codebyte.errors import CodebyteError, InputError
 
 if TYPE_CHECKING:
     from codebyte.tasks.scan_results import ScanResult
 
-MOST_REPORTS = 8  # kept, the oldest goes first
 DRAWN_BYTES = 256 << 10  # of source whose bytes are drawn
 UPLOADED = "an upload"
-MOST_FILES, MOST_UNPACKED = 5000, 64 << 20  # of an archive: files, and bytes in all
 PLOTTED = 15  # files
 
-_TYPES = {
-    "html": "text/html; charset=utf-8",
-    "sarif": "application/sarif+json",
-    "jsonl": "application/jsonl",
-}
 _START = "Choose a repository, or upload a file or a .zip; what looks odd or wrong is ranked."
-
-
-class Reports:
-    """The last reports, by a name that cannot be guessed."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[str, dict[str, str]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def keep(self, result: "ScanResult") -> str:
-        """Writes the reports of a scan; gives their name."""
-        from codebyte.apps.report_html import html_report
-        from codebyte.apps.report_json import json_report
-        from codebyte.apps.report_sarif import sarif_report
-
-        written = {
-            "html": html_report(result),
-            "sarif": sarif_report(result),
-            "jsonl": json_report(result),
-        }
-        name = secrets.token_urlsafe(12)
-        with self._lock:
-            self._kept[name] = written
-            while len(self._kept) > MOST_REPORTS:
-                self._kept.popitem(last=False)
-        return name
-
-    def mount(self, app: FastAPI) -> None:
-        """Serves the reports."""
-
-        @app.get("/cb-report/{name}.{kind}", include_in_schema=False)
-        def report(name: str, kind: str) -> Response:
-            found = self._kept.get(name, {}).get(kind)
-            if found is None:
-                return Response("This report is no longer kept; scan again.", status_code=404)
-            headers = {"Cache-Control": "no-store"}
-            if kind != "html":
-                headers["Content-Disposition"] = f'attachment; filename="scan.{kind}"'
-            return Response(found, media_type=_TYPES[kind], headers=headers)
 
 
 def scan_tab(tab: gr.Tab, library: Library, session: Session, reports: Reports) -> None:
@@ -211,43 +161,6 @@ def _scan(
             keep=DRAWN_BYTES,
             progress=progress,
         )
-
-
-def unpack(upload: Path, folder: Path) -> Path:
-    """Puts an uploaded file, or the files of a .zip, into a folder; gives what to scan.
-
-    Raises:
-        InputError: the archive is damaged, leads out of the folder, or is too large.
-    """
-    if upload.suffix.lower() != ".zip":
-        target = folder / upload.name
-        target.write_bytes(upload.read_bytes())
-        return target
-    top = folder.resolve()
-    left = MOST_UNPACKED
-    try:
-        with zipfile.ZipFile(upload) as archive:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-            if len(entries) > MOST_FILES:
-                raise InputError(
-                    f"the archive has {len(entries):,} files, more than {MOST_FILES:,}"
-                )
-            for entry in entries:
-                target = (top / entry.filename).resolve()
-                if not target.is_relative_to(top) or target == top:
-                    raise InputError(f"the archive's {entry.filename!r} leads out of its folder")
-                if stat.S_ISLNK(entry.external_attr >> 16):
-                    continue
-                with archive.open(entry) as file:
-                    data = file.read(left + 1)  # what the archive says of its size may be a lie
-                left -= len(data)
-                if left < 0:
-                    raise InputError(f"the archive unpacks to more than {MOST_UNPACKED:,} bytes")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(data)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError) as error:
-        raise InputError(f"the archive cannot be unpacked: {error}") from error
-    return folder
 
 
 def _said(result: "ScanResult") -> str:

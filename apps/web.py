@@ -26,8 +26,9 @@ from codebyte.apps.library import Library
 from codebyte.apps.lines import encoded
 from codebyte.apps.page_api import named_functions
 from codebyte.apps.page_parts import cards, note
+from codebyte.apps.page_reports import Reports
 from codebyte.apps.page_repositories import repositories_tab
-from codebyte.apps.page_scan import Reports, scan_tab
+from codebyte.apps.page_scan import scan_tab
 from codebyte.apps.page_search import search_tab
 from codebyte.apps.session import Session
 from codebyte.errors import CodebyteError

@@ -14,7 +14,7 @@ from taught import AFTER, BEFORE, ENDLESS, HALF, HOLE, REST, TEXT, taught_checkp
 from codebyte.apps.api import create_api
 from codebyte.apps.context import with_context
 from codebyte.apps.guard import Guard
-from codebyte.apps.infill import IndentedLines, UnclosedText
+from codebyte.apps.held_back import IndentedLines, UnclosedText
 from codebyte.apps.session import Session
 from codebyte.tasks.filters import closers_replaced
 

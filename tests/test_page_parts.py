@@ -10,7 +10,7 @@ import pytest
 from codebyte.apps.code_html import code_html
 from codebyte.apps.library import Library
 from codebyte.apps.page_parts import meter, note
-from codebyte.apps.page_scan import unpack
+from codebyte.apps.uploads import unpack
 from codebyte.errors import CodebyteError, InputError
 from codebyte.indexer.updating import silent
 from codebyte.megabyte import Megabyte
@@ -104,10 +104,10 @@ def test_an_archive_is_unpacked_inside_its_folder_only(tmp_path: Path) -> None:
 def test_an_archive_that_swells_or_is_damaged_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from codebyte.apps import page_scan
+    from codebyte.apps import uploads
 
     upload = tmp_path / "code.zip"
-    monkeypatch.setattr(page_scan, "MOST_UNPACKED", 1000)
+    monkeypatch.setattr(uploads, "MOST_UNPACKED", 1000)
     with zipfile.ZipFile(upload, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.py", b"x" * 100_000)
     with pytest.raises(InputError, match="unpacks to more than 1,000 bytes"):
