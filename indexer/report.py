@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from codebyte.errors import CodebyteError
+from codebyte.indexer.clone import is_url
 from codebyte.indexer.filters import format_skips
 from codebyte.indexer.index import CodeIndex
 from codebyte.indexer.listing import WORKING_TREE, Stat, list_source
@@ -108,8 +109,10 @@ def _stale(
 ) -> str:
     """One clause about what has changed in a source since it was indexed."""
     source, revision, commit = found["source"], found["revision"], found["commit"]
-    if not Path(source).is_dir():
+    if is_url(source):
         return "not on this disk: whether it has changed is not known"
+    if not Path(source).is_dir():
+        return f"not there any more: `codebyte index --remove {found['repo']}` forgets it"
     on_disk = revision == WORKING_TREE or commit is None
     try:
         listing = list_source(source, None if on_disk else revision, known=known)

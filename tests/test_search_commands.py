@@ -102,6 +102,16 @@ def test_status_says_what_is_stale_and_what_was_left_out(repo: Path) -> None:
     assert found["revisions"][0]["skipped"] == {"empty": 1, "not source": 1}
 
 
+def test_status_says_how_to_forget_a_folder_that_was_moved(repo: Path) -> None:
+    codebyte("index", "--words-only", "--index", repo.parent / "index", repo)
+    repo.rename(repo.parent / "moved")
+    out, _ = codebyte("status", "--index", repo.parent / "index")
+    assert out.endswith("  not there any more: `codebyte index --remove shop` forgets it\n")
+    assert codebyte("index", "--remove", "shop", "--index", repo.parent / "index")[0] == (
+        "shop: 2 chunks removed\n"
+    )
+
+
 def test_repositories_are_forgotten_by_name(repo: Path, make_repo: MakeRepo) -> None:
     other = make_repo(repo.parent / "other", {"c.py": GREET})
     codebyte("index", "--words-only", repo, other)
