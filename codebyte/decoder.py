@@ -167,21 +167,30 @@ class Decoder:
         return "budget"
 
     @torch.inference_mode()
-    def score(self, ids: Sequence[int], *, change: Change | None = None) -> NDArray[np.float32]:
+    def score(
+        self, ids: Sequence[int], *, ends: Sequence[int] = (), change: Change | None = None
+    ) -> NDArray[np.float32]:
         """Surprise in bits of each of some ids that may follow the prompt, which stays, (n,).
 
         Args:
-            ids: at least one, and at most as many as there is room for.
+            ids: at most as many as there is room for; at least one if there are no ends.
+            ends: ids of which any may come next: the surprise of that is one number more, (n + 1,).
             change: as for `decode`; specials among the ids are no part of the output it is told.
         """
         if self._prompt < len(self._ids):
             self._go_back(self._prompt)
-        rest = self.model.step(torch.tensor([list(ids)]), self._state.snapshot())[0, :-1]
-        logits = torch.cat([self._state.logits, rest]).float().cpu().numpy()
+        rows = self._state.logits
+        if ids:
+            rest = self.model.step(torch.tensor([list(ids)]), self._state.snapshot())[0]
+            rows = torch.cat([rows, rest if ends else rest[:-1]])
+        logits = rows.float().cpu().numpy()
         if change is not None:
-            texts = [bytes(id for id in ids[:i] if id < EOT) for i in range(len(ids))]
+            texts = [bytes(id for id in ids[:i] if id < EOT) for i in range(len(logits))]
             logits = np.stack([change(row, text) for row, text in zip(logits, texts, strict=True)])
-        return np.array([bits_of(row, id) for row, id in zip(logits, ids, strict=True)], np.float32)
+        bits = [bits_of(row, id) for row, id in zip(logits, ids, strict=False)]
+        if ends:
+            bits.append(-np.logaddexp2.reduce([-bits_of(logits[-1], end) for end in ends]))
+        return np.array(bits, np.float32)
 
     @torch.inference_mode()
     def _after(

@@ -133,12 +133,13 @@ class Completer:
         cached = self._decoder.cached
         characters = _is_utf8(prefix)
         choose = Sampler(sampling, characters=characters)
-        change = self._mixed_with(mixer or self._mixer, path, prefix, suffix)
+        knows = mixer or self._mixer
+        change = self._mixed_with(knows, path, prefix, suffix)
         searched = tries > 1 and whole and most > 0 and not (several or raw or sampling.temperature)
         if searched:
             prompts = (prompt, self._prompt(prefix, b"", path, max_new_bytes))
             (text, bits), *_ = self._ranked(
-                prompts, prefix, suffix, tries, most, characters, clock, change
+                prompts, prefix, suffix, tries, most, characters, clock, change, knows
             )
             steps = _given(text, bits, "budget" if len(text) >= most else "line")
         else:
@@ -186,9 +187,10 @@ class Completer:
         if not self._decoder.prefill(prompts[0], cancel=clock):
             return []
         cached, characters = self._decoder.cached, _is_utf8(prefix)
-        change = self._mixed_with(mixer or self._mixer, path, prefix, suffix)
+        knows = mixer or self._mixer
+        change = self._mixed_with(knows, path, prefix, suffix)
         ranked = self._ranked(
-            prompts, prefix, suffix, most + _SPARE, LINE_BYTES, characters, clock, change
+            prompts, prefix, suffix, most + _SPARE, LINE_BYTES, characters, clock, change, knows
         )
         found: dict[bytes, Completion] = {}
         for text, bits in ranked:
@@ -208,8 +210,10 @@ class Completer:
         characters: bool,
         cancel: Cancel,
         change: Change | None,
+        mixer: Mixer | None,
     ) -> list[tuple[bytes, NDArray[np.float32]]]:
         """Rests of the line, the best one first; see LineSearch."""
+        known = b"" if mixer is None else mixer.propose(prefix[-REACH:], most)
         return LineSearch(self._decoder, self._plain).ranked(
             prompts,
             prefix[-_SEEN:],
@@ -219,6 +223,7 @@ class Completer:
             characters=characters,
             cancel=cancel,
             change=change,
+            others=[known.partition(b"\n")[0].rstrip(b"\r")],
         )
 
     def _mixed_with(

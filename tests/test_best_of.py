@@ -9,9 +9,9 @@ from codebyte.errors import InputError
 from codebyte.fim import fim_prompt
 from codebyte.megabyte import Megabyte
 from codebyte.scoring import surprisal
-from codebyte.tasks.best_of import TAIL, LineSearch, copies
+from codebyte.tasks.best_of import ENDS, TAIL, TAIL_COUNTS, LineSearch, copies
 from codebyte.tasks.completion import Completer
-from codebyte.vocab import EOT
+from codebyte.vocab import VOCAB_SIZE
 
 PREFIX = b"total = add(one)\nprint(total)\ntotal = "
 SUFFIX = b"\nprint(total)\n"
@@ -23,6 +23,13 @@ def test_a_score_is_what_the_whole_text_costs_and_leaves_the_prompt(tiny_model: 
     for text in (b"add(two)", b"x"):
         whole = surprisal(tiny_model, PREFIX + text)[len(PREFIX) :]
         np.testing.assert_allclose(decoder.score(list(text)), whole, atol=1e-3)
+        for end in (65, 66):
+            last = surprisal(tiny_model, PREFIX + text + bytes([end]))[-1]
+            found = decoder.score(list(text), ends=[end])
+            np.testing.assert_allclose(found, [*whole, last], atol=1e-3)
+        assert decoder.score(list(text), ends=range(VOCAB_SIZE))[-1] == pytest.approx(0, abs=1e-3)
+    (alone,) = decoder.score([], ends=[65])
+    assert alone == pytest.approx(surprisal(tiny_model, PREFIX + b"A")[-1], abs=1e-3)
     assert decoder.prefill(PREFIX)
     assert decoder.cached == len(PREFIX)
 
@@ -30,10 +37,16 @@ def test_a_score_is_what_the_whole_text_costs_and_leaves_the_prompt(tiny_model: 
 def bits_in_all(model: Megabyte, text: bytes) -> float:
     """What the search compares, without its caches."""
     prompt = fim_prompt(PREFIX, SUFFIX)
-    ids = torch.tensor([[*prompt, *text, EOT]])
-    middle = float(model.losses(ids)[0, len(prompt) :].sum().detach()) / np.log(2)
-    tail = text + SUFFIX[:TAIL]
-    return middle + float(surprisal(model, PREFIX + tail)[len(PREFIX) :].sum())
+    chances = [
+        np.exp(
+            -float(
+                model.losses(torch.tensor([[*prompt, *text, end]]))[0, len(prompt) :].sum().detach()
+            )
+        )
+        for end in ENDS
+    ]
+    tail = float(surprisal(model, PREFIX + text + SUFFIX[:TAIL])[len(PREFIX + text) :].sum())
+    return -np.log2(sum(chances)) + TAIL_COUNTS * tail
 
 
 def test_the_best_line_costs_no_more_than_greedy_decoding_or_a_copy(tiny_model: Megabyte) -> None:
