@@ -52,7 +52,15 @@ FITTED: tuple[tuple[str, ...], ...] = (
         "--out",
         "{weights}/mixer.safetensors",
     ),
-    ("benchmarks/fit_scan.py", "--corpus", "{work}/corpus", "--repos", "{mirror}"),
+    (
+        "benchmarks/fit_scan.py",
+        "--corpus",
+        "{work}/corpus",
+        "--repos",
+        "{mirror}",
+        "--files",
+        "2800",
+    ),
 )
 # Those that ask the model; the search head is the same for all models.
 MEASURED: dict[str, tuple[str, ...]] = {
