@@ -47,6 +47,7 @@ class LineSearch:
         cancel: Cancel,
         change: Change | None = None,
         others: Sequence[bytes] = (),
+        shown: int | None = None,
     ) -> list[tuple[bytes, NDArray[np.float32]]]:
         """Gives some texts, up to a newline, and the bits of their bytes; the best one first.
 
@@ -60,6 +61,7 @@ class LineSearch:
             cancel: asked between bytes; True ranks what there is.
             change: as for `Decoder.decode`.
             others: texts to compare, too; with characters, those that are UTF-8.
+            shown: greedy decoding's, which one may have seen, is among the first so many.
         """
         watching = _Watching(characters)
         found = [_line(self._middle, prompts[0], b"", watching, most, cancel, change)]
@@ -83,7 +85,11 @@ class LineSearch:
             for i, text in enumerate(kept):
                 bits = self._plain.score([*text, *suffix[:TAIL]], change=change)
                 totals[i] += TAIL_COUNTS * float(bits[len(text) :].sum())
-        return [(kept[i], scored[i][:-1]) for i in totals.argsort(kind="stable").tolist()]
+        order = totals.argsort(kind="stable").tolist()
+        if shown is not None and kept[0] == found[0] and order.index(0) >= shown:
+            order.remove(0)
+            order.insert(shown - 1, 0)
+        return [(kept[i], scored[i][:-1]) for i in order]
 
 
 def copies(prefix: bytes, suffix: bytes, most: int) -> list[bytes]:

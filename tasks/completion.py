@@ -190,7 +190,16 @@ class Completer:
         knows = mixer or self._mixer
         change = self._mixed_with(knows, path, prefix, suffix)
         ranked = self._ranked(
-            prompts, prefix, suffix, most + _SPARE, LINE_BYTES, characters, clock, change, knows
+            prompts,
+            prefix,
+            suffix,
+            most + _SPARE,
+            LINE_BYTES,
+            characters,
+            clock,
+            change,
+            knows,
+            shown=most,
         )
         found: dict[bytes, Completion] = {}
         for text, bits in ranked:
@@ -211,6 +220,8 @@ class Completer:
         cancel: Cancel,
         change: Change | None,
         mixer: Mixer | None,
+        *,
+        shown: int | None = None,
     ) -> list[tuple[bytes, NDArray[np.float32]]]:
         """Rests of the line, the best one first; see LineSearch."""
         known = b"" if mixer is None else mixer.propose(prefix[-REACH:], most)
@@ -224,6 +235,7 @@ class Completer:
             cancel=cancel,
             change=change,
             others=[known.partition(b"\n")[0].rstrip(b"\r")],
+            shown=shown,
         )
 
     def _mixed_with(
