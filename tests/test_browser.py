@@ -137,14 +137,20 @@ class Editor:
         self.idle()
 
 
+@pytest.fixture(scope="module")
+def window(browser: "playwright.Browser") -> "playwright.BrowserContext":
+    """One for all tests: the page's scripts are fetched and compiled once."""
+    return browser.new_context(viewport={"width": 1280, "height": 800})
+
+
 @pytest.fixture
-def editor(browser: "playwright.Browser", address: str) -> Iterator[Editor]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    editor = Editor(context.new_page(), address)
+def editor(window: "playwright.BrowserContext", address: str) -> Iterator[Editor]:
+    editor = Editor(window.new_page(), address)
     yield editor
     assert editor.elsewhere == []
     assert editor.errors == []
-    context.close()
+    editor.page.evaluate("localStorage.clear(); sessionStorage.clear()")
+    editor.page.close()
 
 
 def suggested(editor: Editor) -> Editor:
