@@ -2,7 +2,8 @@
 
 Data: https://github.com/openai/human-eval-infilling (MIT), its `data` folder. Single-line tasks ask
 for a whole line; random-span tasks for any stretch of characters, half of them inside words. pass@1
-counts programs that pass the task's own tests (benchmarks/sandbox.py). Beside the model: copying
+counts programs that pass the task's own tests (benchmarks/sandbox.py). The model completes greedily
+and by the best of eight texts or ends (codebyte.tasks.best_line, best_span). Beside it: copying
 what followed the longest match in the same function. A seeded sample of the tasks is taken.
 """
 
@@ -30,6 +31,8 @@ FILES = {
 }
 TASKS = 300
 LONGEST = 256  # bytes
+BEST = "best of 8"
+OURS = {"greedy": 1, BEST: 8}  # tries
 EXAMPLE = {
     "task_id": "example",
     "entry_point": "add",
@@ -67,14 +70,19 @@ def main() -> None:
     rows, figures, exact = [], {}, {}
     for kind, file in FILES.items():
         tasks = read_tasks(args.data, file, 4 if args.quick else args.tasks, args.seed)
-        completer, answers, milliseconds = Completer(model), [], []
-        for task in tasks:
-            start = time.perf_counter()
-            answers.append(answer(completer, task, line=kind == "single line"))
-            milliseconds.append((time.perf_counter() - start) * 1000)
-        ours = [judge(task, text) for task, text in zip(tasks, answers, strict=True)]
-        copied = [judge(task, copy(task, line=kind == "single line")) for task in tasks]
-        for contender, outcomes in (("codebyte", ours), ("copying", copied)):
+        line = kind == "single line"
+        found: dict[str, list[Outcome]] = {}
+        for contender, tries in OURS.items():
+            completer, milliseconds, found[contender] = Completer(model), [], []
+            for task in tasks:
+                start = time.perf_counter()
+                text = answer(completer, task, line=line, tries=tries)
+                milliseconds.append((time.perf_counter() - start) * 1000)
+                found[contender].append(judge(task, text))
+            middle = statistics.median(milliseconds)
+            print(f"{kind}, {contender}: {len(tasks)} tasks, {middle:.0f} ms each (median)")
+        found["copying"] = [judge(task, copy(task, line=line)) for task in tasks]
+        for contender, outcomes in found.items():
             values = {
                 "exact": mean(it.exact for it in outcomes),
                 "similarity": mean(it.similarity for it in outcomes),
@@ -82,22 +90,20 @@ def main() -> None:
             }
             rows.append([f"{kind}, {contender}", len(tasks), *values.values()])
             figures[f"{kind}, {contender}"] = {"tasks": len(tasks), **values}
-        exact[kind] = [[float(it.exact) for it in outcomes] for outcomes in (ours, copied)]
-        middle = statistics.median(milliseconds)
-        print(f"{kind}: {len(tasks)} tasks, {middle:.0f} ms each (median)", flush=True)
+        exact[kind] = [float(it.exact) for it in found[BEST]]
     report.table(["", "tasks", "exact", "similarity", "pass@1"], rows)
-    line, span = (figures[f"{kind}, codebyte"] for kind in FILES)
+    best_line, span = (figures[f"{kind}, {BEST}"] for kind in FILES)
     theirs = figures["single line, copying"]
     report.finish(
         {
-            "single line, exact, above copying": Check(line["exact"], theirs["exact"]),
+            "single line, exact, above copying": Check(best_line["exact"], theirs["exact"]),
             "random span, exact, above copying": Check(
                 span["exact"], figures["random span, copying"]["exact"]
             ),
         },
         unit="share",
-        spread=interval(exact["single line"][0], np.ones(len(exact["single line"][0]))),
-        ours=line["exact"],
+        spread=interval(exact["single line"], np.ones(len(exact["single line"]))),
+        ours=best_line["exact"],
         theirs=theirs["exact"],
         model=name,
         seed=args.seed,
@@ -120,13 +126,15 @@ def read_tasks(folder: Path | None, name: str, wanted: int, seed: int) -> list[d
     return [tasks[i] for i in sorted(chosen)]
 
 
-def answer(completer: Completer, task: dict[str, Any], *, line: bool) -> str:
+def answer(completer: Completer, task: dict[str, Any], *, line: bool, tries: int) -> str:
     """What the model puts in."""
     prefix, suffix = task["prompt"].encode(), task["suffix"].encode()
     if line:  # its newline is given, as an editor's caret on an empty line has it
-        done = completer.complete(prefix, b"\n" + suffix, max_new_bytes=LONGEST, multiline=False)
+        done = completer.complete(
+            prefix, b"\n" + suffix, max_new_bytes=LONGEST, multiline=False, tries=tries
+        )
         return done.text.decode("utf-8", "replace") + "\n"
-    done = completer.complete(prefix, suffix, max_new_bytes=LONGEST, raw=True)
+    done = completer.complete(prefix, suffix, max_new_bytes=LONGEST, raw=True, tries=tries)
     return done.text.decode("utf-8", "replace")
 
 

@@ -7,6 +7,7 @@ The next prompt is fed from where it differs, so that one more byte typed costs 
     next      d e f _ a d d ( a )               goes back to the last mark, feeds one byte
 """
 
+import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 
 import numpy as np
@@ -167,30 +168,29 @@ class Decoder:
         return "budget"
 
     @torch.inference_mode()
-    def score(
-        self, ids: Sequence[int], *, ends: Sequence[int] = (), change: Change | None = None
-    ) -> NDArray[np.float32]:
-        """Surprise in bits of each of some ids that may follow the prompt, which stays, (n,).
+    def bits(self, ids: Sequence[int], *, change: Change | None = None) -> NDArray[np.float32]:
+        """Surprise of what may come after the prompt and each of some ids; the prompt stays.
 
         Args:
-            ids: at most as many as there is room for; at least one if there are no ends.
-            ends: ids of which any may come next: the surprise of that is one number more, (n + 1,).
+            ids: at most as many as there is room for.
             change: as for `decode`; specials among the ids are no part of the output it is told.
+
+        Returns:
+            (n + 1, v), -log2 p of every id: first in place of the first of the ids, last after all.
         """
         if self._prompt < len(self._ids):
             self._go_back(self._prompt)
         rows = self._state.logits
         if ids:
             rest = self.model.step(torch.tensor([list(ids)]), self._state.snapshot())[0]
-            rows = torch.cat([rows, rest if ends else rest[:-1]])
-        logits = rows.float().cpu().numpy()
+            rows = torch.cat([rows, rest])
         if change is not None:
+            logits = rows.float().cpu().numpy()
             texts = [bytes(id for id in ids[:i] if id < EOT) for i in range(len(logits))]
-            logits = np.stack([change(row, text) for row, text in zip(logits, texts, strict=True)])
-        bits = [bits_of(row, id) for row, id in zip(logits, ids, strict=False)]
-        if ends:
-            bits.append(-np.logaddexp2.reduce([-bits_of(logits[-1], end) for end in ends]))
-        return np.array(bits, np.float32)
+            changed = [change(row, text) for row, text in zip(logits, texts, strict=True)]
+            rows = torch.from_numpy(np.stack(changed))
+        bits: NDArray[np.float32] = (rows.float().log_softmax(-1) / -math.log(2)).cpu().numpy()
+        return bits
 
     @torch.inference_mode()
     def _after(

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Generator
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import TypedDict, Unpack
 
 import numpy as np
@@ -21,10 +21,12 @@ from codebyte.errors import InputError
 from codebyte.fim import fim_prompt, path_header
 from codebyte.megabyte import Megabyte
 from codebyte.mixing import Mixer
-from codebyte.sampling import Sampler, whole_characters
-from codebyte.tasks.best_of import LineSearch
+from codebyte.sampling import Sampler
+from codebyte.tasks.best_line import ranked_lines
+from codebyte.tasks.best_span import best_span
 from codebyte.tasks.caret import caret_between, fit, opening
 from codebyte.tasks.draft import Completion, Piece, Steps, plain, shaped
+from codebyte.tasks.hole import Hole, Prompted, is_utf8
 
 __all__ = ["Completer", "Completion", "How", "Piece"]
 
@@ -32,7 +34,7 @@ LINE_BYTES = 128  # longest completion of one line, unless told otherwise
 BLOCK_BYTES = 384  # and of several
 _SENTINELS = 3  # ids of a fill-in-the-middle prompt that are not bytes
 _SPARE = 3  # texts written more than are wanted: some turn out the same
-_SEEN = 4096  # bytes of the prefix that tell whether it is UTF-8
+_SEEN = 4096  # bytes of prefix and suffix where copies are looked for
 
 
 class How(TypedDict, total=False):
@@ -60,13 +62,9 @@ class Completer:
 
     def __init__(self, model: Megabyte, mixer: Mixer | None = None) -> None:
         self._context = model.config.context
-        self._model, self._decoder = model, Decoder(model)
+        self._decoder = Decoder(model)
+        self._plain = Decoder(model)  # of prompts without the suffix, where texts are compared
         self._mixer = mixer
-
-    @cached_property
-    def _plain(self) -> Decoder:
-        """For prompts without the suffix, where several texts are compared."""
-        return Decoder(self._model)
 
     def complete(
         self,
@@ -113,8 +111,9 @@ class Completer:
             sampling: temperature, top-k, top-p, seed and stop strings; None for greedy.
             raw: leaves out all rules and filters: the model, stop strings, limits and the beginning
                 of the suffix end it.
-            tries: texts that are written out and compared where one line is wanted, greedily; all
-                of it then comes in one piece (see best_of.py).
+            tries: texts that are compared where one line is wanted (see best_line.py), or, raw,
+                ends of a text where there is a suffix (best_span.py); greedily. All of it then
+                comes in one piece.
             mixer: knows the repository, for this request alone; None for the completer's own.
 
         Raises:
@@ -128,29 +127,27 @@ class Completer:
         if tries < 1:
             raise InputError(f"tries {tries} must be at least 1")
         clock = _Clock(cancel, max_seconds)
-        prompt = self._prompt(prefix, suffix, path, max_new_bytes)
-        whole = self._decoder.prefill(prompt, cancel=clock)
+        hole = self._hole(prefix, suffix, path, max_new_bytes, most, clock, mixer)
+        whole = self._decoder.prefill(hole.middle.ids, cancel=clock)
         cached = self._decoder.cached
-        characters = _is_utf8(prefix)
-        choose = Sampler(sampling, characters=characters)
-        knows = mixer or self._mixer
-        change = self._mixed_with(knows, path, prefix, suffix)
-        searched = tries > 1 and whole and most > 0 and not (several or raw or sampling.temperature)
-        if searched:
-            prompts = (prompt, self._prompt(prefix, b"", path, max_new_bytes))
-            (text, bits), *_ = self._ranked(
-                prompts, prefix, suffix, tries, most, characters, clock, change, knows
-            )
-            steps = _given(text, bits, "budget" if len(text) >= most else "line")
+        stop = sampling.stop
+        compared = tries > 1 and whole and most > 0 and not sampling.temperature
+        if compared and raw and hole.followed:
+            found = best_span(hole, tries)
+            steps = _given(*found, most, "cancel" if clock() else "stop")
+        elif compared and not raw and not several:
+            found, *_ = ranked_lines(hole, tries)
+            steps = _given(*found, most, "cancel" if clock() else "line")
         else:
-            steps = self._decoder.decode(choose, most if whole else 0, cancel=clock, change=change)
+            choose = Sampler(sampling, characters=hole.characters)
+            steps = hole.middle.steps(choose, most if whole else 0)
+            if raw and (end := opening(suffix)):
+                stop = (*stop, end)
         if raw:
-            end = opening(suffix)
-            stop = (*sampling.stop, end) if end else sampling.stop
-            pieces = plain(steps, stop=stop, characters=characters)
+            pieces = plain(steps, stop=stop, characters=hole.characters)
         else:
             pieces = shaped(
-                steps, prefix, suffix, several=several, stop=sampling.stop, characters=characters
+                steps, prefix, suffix, several=several, stop=stop, characters=hole.characters
             )
         shape = yield from pieces
         reason = shape.stop_reason
@@ -183,59 +180,41 @@ class Completer:
             mixer: as for `stream`.
         """
         clock = _Clock(cancel, max_seconds)
-        prompts = (self._prompt(prefix, suffix, path, None), self._prompt(prefix, b"", path, None))
-        if not self._decoder.prefill(prompts[0], cancel=clock):
+        hole = self._hole(prefix, suffix, path, None, LINE_BYTES, clock, mixer)
+        if not self._decoder.prefill(hole.middle.ids, cancel=clock):
             return []
-        cached, characters = self._decoder.cached, _is_utf8(prefix)
-        knows = mixer or self._mixer
-        change = self._mixed_with(knows, path, prefix, suffix)
-        ranked = self._ranked(
-            prompts,
-            prefix,
-            suffix,
-            most + _SPARE,
-            LINE_BYTES,
-            characters,
-            clock,
-            change,
-            knows,
-            shown=most,
-        )
+        cached = self._decoder.cached
         found: dict[bytes, Completion] = {}
-        for text, bits in ranked:
-            steps = _given(text, bits, "budget" if len(text) >= LINE_BYTES else "line")
-            shape = _end(shaped(steps, prefix, suffix, several=False, characters=characters))
+        for text, bits in ranked_lines(hole, most + _SPARE, shown=most):
+            steps = _given(text, bits, LINE_BYTES, "line")
+            shape = _end(shaped(steps, prefix, suffix, several=False, characters=hole.characters))
             if shape.text:
                 found.setdefault(shape.text, replace(shape, cached=cached))
         return list(found.values())[:most]
 
-    def _ranked(
+    def _hole(
         self,
-        prompts: tuple[list[int], list[int]],
         prefix: bytes,
         suffix: bytes,
-        tries: int,
+        path: str | None,
+        max_new_bytes: int | None,
         most: int,
-        characters: bool,
         cancel: Cancel,
-        change: Change | None,
         mixer: Mixer | None,
-        *,
-        shown: int | None = None,
-    ) -> list[tuple[bytes, NDArray[np.float32]]]:
-        """Rests of the line, the best one first; see LineSearch."""
+    ) -> Hole:
+        """The hole at the caret, to be filled with at most so many bytes."""
+        mixer = mixer or self._mixer
+        change = self._mixed_with(mixer, path, prefix, suffix)
         known = b"" if mixer is None else mixer.propose(prefix[-REACH:], most)
-        return LineSearch(self._decoder, self._plain).ranked(
-            prompts,
-            prefix[-_SEEN:],
-            suffix[:_SEEN],
-            tries=tries,
+        ids = [self._prompt(prefix, text, path, max_new_bytes) for text in (suffix, b"")]
+        return Hole(
+            middle=Prompted(decoder=self._decoder, ids=ids[0], cancel=cancel, change=change),
+            plain=Prompted(decoder=self._plain, ids=ids[1], cancel=cancel, change=change),
+            prefix=prefix[-_SEEN:],
+            suffix=suffix[:_SEEN],
             most=most,
-            characters=characters,
-            cancel=cancel,
-            change=change,
-            others=[known.partition(b"\n")[0].rstrip(b"\r")],
-            shown=shown,
+            characters=is_utf8(prefix[-_SEEN:]),
+            known=known,
         )
 
     def _mixed_with(
@@ -264,9 +243,9 @@ class Completer:
         return fim_prompt(*fit(prefix, suffix, max(0, self._context - taken)), header)
 
 
-def _given(text: bytes, bits: NDArray[np.float32], reason: str) -> Steps:
+def _given(text: bytes, bits: NDArray[np.float32], most: int, reason: str) -> Steps:
     yield from zip(text, bits.tolist(), strict=True)
-    return reason
+    return "budget" if len(text) >= most else reason
 
 
 def _end(pieces: Generator[Piece, None, Completion]) -> Completion:
@@ -298,13 +277,3 @@ class _Clock:
             return True
         self.late = time.monotonic() > self._end
         return self.late
-
-
-def _is_utf8(prefix: bytes) -> bool:
-    end = prefix[-_SEEN:]
-    start = next((i for i, byte in enumerate(end[:4]) if byte & 0xC0 != 0x80), 0)
-    try:
-        end[start : whole_characters(end)].decode()
-    except UnicodeDecodeError:
-        return False
-    return True
