@@ -20,6 +20,7 @@ from codebyte.apps.tabby import tabby_answer
 from codebyte.fim import fim_prompt
 from codebyte.tasks.completion import Completion, Piece
 
+ENDS = 8  # of a text before a suffix that are compared where it need not come in pieces
 _REASONS = {"eot": "stop", "stop": "stop"}  # of all others it is "length"
 
 
@@ -46,7 +47,7 @@ def _whole(session: Session, job: Job, running: Running) -> dict[str, Any] | Non
     """Runs a job to its end; in a worker thread."""
     choices = []
     for choice in job.choices:
-        for item in running.follow(*_items(session, choice, running)):
+        for item in running.follow(*_items(session, choice, running, tries=ENDS)):
             _note(choice, item)
         if running.cancel.is_set():
             return None
@@ -87,7 +88,9 @@ async def _stream(
         yield {**job.body([]), "usage": job.usage()}
 
 
-def _items(session: Session, choice: Choice, running: Running) -> tuple[Items, int]:
+def _items(
+    session: Session, choice: Choice, running: Running, *, tries: int = 1
+) -> tuple[Items, int]:
     """What a choice is made of, and how much is read for it."""
     # Between two texts an editor asks; elsewhere, and where bits are wanted, they are the model's.
     alone = not choice.suffix or choice.scored
@@ -97,6 +100,7 @@ def _items(session: Session, choice: Choice, running: Running) -> tuple[Items, i
         choice.params,
         client=running.client,
         alone=alone,
+        tries=tries,
         cancel=running.cancel,
     )
     return items, len(choice.prefix) + len(choice.suffix)

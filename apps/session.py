@@ -90,6 +90,7 @@ class Session:
         *,
         client: str = "somebody",
         alone: bool = True,
+        tries: int = 1,
         cancel: threading.Event,
     ) -> Items:
         """Streams what follows a prefix, with none of the rules there are for an editor.
@@ -100,12 +101,14 @@ class Session:
             params: how to choose and when to stop.
             client: whose turn it takes.
             alone: whether to leave the served repository's files out.
+            tries: as for `Completer.stream`.
             cancel: set it to stop between two bytes.
 
         Returns:
             A generator of pieces, and last the Completion, unless cancelled.
         """
         how: How = {"max_new_bytes": params.max_new_bytes, "sampling": params, "raw": True}
+        how["tries"] = tries
         return self._stream(client, prefix, suffix, cancel, None, alone, how)
 
     def alternatives(

@@ -26,7 +26,8 @@ def best_span(hole: Hole, tries: int) -> tuple[bytes, NDArray[np.float32]]:
     """
     middle, plain, tail = hole.middle, hole.plain, hole.suffix[:TAIL]
     best, fewest = middle.write(b"", hole.greedy, hole.most), np.inf
-    for text in dict.fromkeys([best, *hole.copies()]):
+    texts = dict.fromkeys([best, *hole.copies()]) if plain.read() else {}
+    for text in texts:
         for end, bits in _likely_ends(hole, text, tries):
             if middle.cancel():
                 break

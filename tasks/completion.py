@@ -128,7 +128,7 @@ class Completer:
             raise InputError(f"tries {tries} must be at least 1")
         clock = _Clock(cancel, max_seconds)
         hole = self._hole(prefix, suffix, path, max_new_bytes, most, clock, mixer)
-        whole = self._decoder.prefill(hole.middle.ids, cancel=clock)
+        whole = hole.middle.read()
         cached = self._decoder.cached
         stop = sampling.stop
         compared = tries > 1 and whole and most > 0 and not sampling.temperature
@@ -181,7 +181,7 @@ class Completer:
         """
         clock = _Clock(cancel, max_seconds)
         hole = self._hole(prefix, suffix, path, None, LINE_BYTES, clock, mixer)
-        if not self._decoder.prefill(hole.middle.ids, cancel=clock):
+        if not hole.middle.read():
             return []
         cached = self._decoder.cached
         found: dict[bytes, Completion] = {}

@@ -26,6 +26,10 @@ class Prompted:
     cancel: Cancel
     change: Change | None = None  # as for `Decoder.decode`
 
+    def read(self) -> bool:
+        """Whether all of the prompt was read, or is known; not if cancelled."""
+        return self.decoder.prefill(self.ids, cancel=self.cancel)
+
     def steps(self, choose: Sampler, most: int, start: bytes = b"") -> Steps:
         """Bytes that follow prompt and start, each with its bits; see `Decoder.decode`."""
         return self.decoder.decode(choose, most, cancel=self.cancel, change=self._after(start))

@@ -102,6 +102,16 @@ def test_what_follows_is_taken_into_account(client: httpx.Client) -> None:
     assert (choice["text"], choice["finish_reason"]) == (HOLE, "stop")
 
 
+def test_a_text_that_need_not_stream_ends_where_the_suffix_follows_best(
+    client: httpx.Client,
+) -> None:
+    asked = {"prompt": ENDLESS * 3 + "ti", "suffix": "tick!", "max_tokens": 10}
+    choice = completed(client, **asked)["choices"][0]
+    assert (choice["text"][-6:], choice["finish_reason"]) == (" tock ", "stop")
+    *chunks, _ = streamed(client, **asked, temperature=0, stream=True)
+    assert len(text_of(chunks)) == 40
+
+
 @pytest.mark.parametrize("stop", ["width * h", ["nowhere", "width * h"]])
 def test_a_stop_text_ends_the_output_and_is_not_in_it(client: httpx.Client, stop: Any) -> None:
     before = TEXT[30 : TEXT.index("width * h")]
