@@ -110,13 +110,13 @@ def complete(
     else:
         prefix = bounded(sys.stdin.buffer, "standard input", LARGEST_COMPLETED)
         suffix = b"" if suffix_file is None else read(suffix_file, LARGEST_COMPLETED)
-    from codebyte.tasks.completion import Completer
+    from codebyte.tasks.completion import TRIES, Completer
     from codebyte.tasks.neighbours import mixer_in
 
     path, mixer = (path, None) if alone else mixer_in(path)
     completer = Completer(codebyte.load(checkpoint), mixer)
     done = completer.complete(
-        prefix, suffix, path=path, max_new_bytes=max_bytes, multiline=multiline
+        prefix, suffix, path=path, max_new_bytes=max_bytes, multiline=multiline, tries=TRIES
     )
     if as_json:
         print_json(_completion_json(done))

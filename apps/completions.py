@@ -18,9 +18,8 @@ from codebyte.apps.serving import Running, Serving, gone
 from codebyte.apps.session import Items, Session
 from codebyte.apps.tabby import tabby_answer
 from codebyte.fim import fim_prompt
-from codebyte.tasks.completion import Completion, Piece
+from codebyte.tasks.completion import TRIES, Completion, Piece
 
-ENDS = 8  # of a text before a suffix that are compared where it need not come in pieces
 _REASONS = {"eot": "stop", "stop": "stop"}  # of all others it is "length"
 
 
@@ -47,7 +46,7 @@ def _whole(session: Session, job: Job, running: Running) -> dict[str, Any] | Non
     """Runs a job to its end; in a worker thread."""
     choices = []
     for choice in job.choices:
-        for item in running.follow(*_items(session, choice, running, tries=ENDS)):
+        for item in running.follow(*_items(session, choice, running, tries=TRIES)):
             _note(choice, item)
         if running.cancel.is_set():
             return None

@@ -161,13 +161,13 @@ class Tools:
         return place.relative_to(self._root).as_posix()
 
     def _completed(self, prefix: bytes, suffix: bytes, path: str | None) -> dict[str, Any]:
-        from codebyte.tasks.completion import Completer
+        from codebyte.tasks.completion import TRIES, Completer
 
         with self._lock:
             mixer = self.mixer if path else None  # a text without a name is in no repository
             for change in self.neighbours.changes(path) if path else ():
                 change.apply(self.mixer)
-            done = Completer(self.model, mixer).complete(prefix, suffix, path=path)
+            done = Completer(self.model, mixer).complete(prefix, suffix, path=path, tries=TRIES)
         mean = float(done.bits.mean()) if len(done.bits) else 0.0
         return {
             "text": done.text.decode("utf-8", "replace"),

@@ -5,9 +5,9 @@ like it. So it writes more than is wanted, and its texts, and copies, are cut wh
 
     P(text, beginning of the suffix | prefix)
 
-is greatest, which is P(text | prefix, suffix) but for a factor that all have in common. Of 240
-spans of held-out files this found 33 %; ending where the suffix is repeated found 19 %, and copying
-21 %.
+is greatest, which is P(text | prefix, suffix) but for a factor that all have in common. It is asked
+for those beginnings where text and first byte of the suffix are likeliest. Of 240 spans of held-out
+files this found 33 %; ending where the suffix is repeated found 19 %, and copying 21 %.
 """
 
 import numpy as np
@@ -21,33 +21,25 @@ def best_span(hole: Hole, tries: int) -> tuple[bytes, NDArray[np.float32]]:
     """Gives the best text, and the bits of its bytes; not a blank one, unless there is no other.
 
     Args:
-        hole: of any length, with a suffix.
-        tries: ends of each text that are compared.
+        hole: with a suffix.
+        tries: texts that are compared, out of all beginnings of a few long ones.
     """
     middle, plain, tail = hole.middle, hole.plain, hole.suffix[:TAIL]
-    best, fewest = middle.write(b"", hole.greedy, hole.most), np.inf
-    texts = dict.fromkeys([best, *hole.copies()]) if plain.read() else {}
-    for text in texts:
-        for end, bits in _likely_ends(hole, text, tries):
-            if middle.cancel():
-                break
-            bits += float(bits_along(plain.bits(tail, text[:end]), tail).sum())
-            if bits < fewest:
-                best, fewest = text[:end], bits
+    written = middle.write(b"", hole.greedy, hole.most)
+    ends: list[tuple[float, float, bytes, int]] = []  # bits with a byte more, bits, text, its end
+    for text in dict.fromkeys([written, *hole.copies()]):
+        bits = plain.bits(text)
+        so_far = np.concatenate([[0.0], bits_along(bits, text).cumsum(dtype=np.float64)])
+        blank = len(text) - len(text.lstrip())
+        for end in range(blank + 1, len(text) + 1):
+            if not hole.characters or whole_characters(text[max(0, end - 4) : end]) == min(end, 4):
+                ends.append((so_far[end] + bits[end, tail[0]], so_far[end], text, end))
+    likely = {text[:end]: bits for _, bits, text, end in sorted(ends)[:tries]}
+    best, fewest = written, np.inf
+    for text in sorted(likely):  # each goes on from the last one where it can
+        if middle.cancel():
+            break
+        total = likely[text] + float(bits_along(plain.bits(tail, text), tail).sum())
+        if total < fewest:
+            best, fewest = text, total
     return best, bits_along(middle.bits(best), best)
-
-
-def _likely_ends(hole: Hole, text: bytes, most: int) -> list[tuple[int, float]]:
-    """Ends with the fewest bits of the text so far and the suffix's first byte.
-
-    In rising order, each with the bits of the text so far.
-    """
-    bits = hole.plain.bits(text)
-    so_far = np.concatenate([[0.0], bits_along(bits, text).cumsum(dtype=np.float64)])
-    likely = (so_far + bits[:, hole.suffix[0]]).argsort(kind="stable").tolist()
-    whole = [
-        end
-        for end in likely
-        if text[:end].strip() and not (hole.characters and whole_characters(text[:end]) < end)
-    ]
-    return [(end, so_far[end]) for end in sorted(whole[:most])]

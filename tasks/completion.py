@@ -32,6 +32,7 @@ __all__ = ["Completer", "Completion", "How", "Piece"]
 
 LINE_BYTES = 128  # longest completion of one line, unless told otherwise
 BLOCK_BYTES = 384  # and of several
+TRIES = 8  # where nobody waits for the first byte
 _SENTINELS = 3  # ids of a fill-in-the-middle prompt that are not bytes
 _SPARE = 3  # texts written more than are wanted: some turn out the same
 _SEEN = 4096  # bytes of prefix and suffix where copies are looked for
@@ -130,15 +131,10 @@ class Completer:
         hole = self._hole(prefix, suffix, path, max_new_bytes, most, clock, mixer)
         whole = hole.middle.read()
         cached = self._decoder.cached
-        stop = sampling.stop
-        compared = tries > 1 and whole and most > 0 and not sampling.temperature
-        if compared and raw and hole.followed:
-            found = best_span(hole, tries)
-            steps = _given(*found, most, "cancel" if clock() else "stop")
-        elif compared and not raw and not several:
-            found, *_ = ranked_lines(hole, tries)
-            steps = _given(*found, most, "cancel" if clock() else "line")
-        else:
+        stop, steps = sampling.stop, None
+        if tries > 1 and whole and most > 0 and not sampling.temperature:
+            steps = _best(hole, tries, raw=raw) if (hole.followed if raw else not several) else None
+        if steps is None:
             choose = Sampler(sampling, characters=hole.characters)
             steps = hole.middle.steps(choose, most if whole else 0)
             if raw and (end := opening(suffix)):
@@ -181,12 +177,13 @@ class Completer:
         """
         clock = _Clock(cancel, max_seconds)
         hole = self._hole(prefix, suffix, path, None, LINE_BYTES, clock, mixer)
-        if not hole.middle.read():
+        whole, cached = hole.middle.read(), self._decoder.cached
+        if not whole or not (room := hole.room()):
             return []
-        cached = self._decoder.cached
+        hole = replace(hole, most=min(LINE_BYTES, room))
         found: dict[bytes, Completion] = {}
         for text, bits in ranked_lines(hole, most + _SPARE, shown=most):
-            steps = _given(text, bits, LINE_BYTES, "line")
+            steps = _given(text, bits, hole.most, "line")
             shape = _end(shaped(steps, prefix, suffix, several=False, characters=hole.characters))
             if shape.text:
                 found.setdefault(shape.text, replace(shape, cached=cached))
@@ -241,6 +238,16 @@ class Completer:
         taken = 1 + ahead + (len(path_header(header)) if header else 0) + _SENTINELS
         suffix = suffix if suffix.strip() else b""
         return fim_prompt(*fit(prefix, suffix, max(0, self._context - taken)), header)
+
+
+def _best(hole: Hole, tries: int, *, raw: bool) -> Steps | None:
+    """The best span or line, all at once; None if there is no room to compare them."""
+    if not (room := hole.room()):
+        return None
+    hole = replace(hole, most=min(hole.most, room))
+    text, bits = best_span(hole, tries) if raw else ranked_lines(hole, tries)[0]
+    reason = "cancel" if hole.middle.cancel() else "stop" if raw else "line"
+    return _given(text, bits, hole.most, reason)
 
 
 def _given(text: bytes, bits: NDArray[np.float32], most: int, reason: str) -> Steps:

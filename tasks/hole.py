@@ -105,6 +105,12 @@ class Hole:
         """Chooses the likeliest bytes."""
         return Sampler(SamplingParams(), characters=self.characters)
 
+    def room(self) -> int:
+        """Longest text that can be scored with the suffix after it; 0 if cancelled."""
+        if not (self.middle.read() and self.plain.read()):
+            return 0
+        return max(0, min(it.decoder.room for it in (self.middle, self.plain)) - TAIL)
+
     def copies(self) -> list[bytes]:
         """Texts that stand elsewhere after what is before the hole, here or in the repository."""
         found = [*copies(self.prefix, self.suffix, self.most), self.known[: self.most]]

@@ -90,6 +90,15 @@ MakeRepo = Callable[[Path, Mapping[str, bytes]], Path]
 MakeModel = Callable[["ModelConfig"], "Megabyte"]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def shared(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A folder for what is made once for all processes of a test run."""
+    own = tmp_path_factory.getbasetemp()
+    os.environ["CODEBYTE_TESTS_SHARED"] = str(
+        own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    )
+
+
 @pytest.fixture(scope="session")
 def make_repo() -> MakeRepo:
     """Writes files to a folder and commits them: `make_repo(folder, {path: content})`."""

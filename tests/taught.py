@@ -1,13 +1,13 @@
 """A tiny real model that knows a few texts by heart, so that tests can say what it completes."""
 
-import atexit
 import functools
-import shutil
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 
 from codebyte.checkpoint import save
 from codebyte.fim import fim_prompt
@@ -42,7 +42,16 @@ ENDLESS = "tick tock "
 
 @functools.cache
 def taught_checkpoint() -> Path:
-    """Trains the model (seconds) and saves it; once for all tests of a run."""
+    """The model's folder; trained (seconds) once for all processes of a test run."""
+    shared = os.environ.get("CODEBYTE_TESTS_SHARED")  # of conftest.py
+    folder = Path(shared or tempfile.mkdtemp(prefix="codebyte-")) / "taught"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            save(_taught(), folder)
+    return folder
+
+
+def _taught() -> Megabyte:
     torch.manual_seed(1)
     model = Megabyte(replace(PRESETS["tiny"], context=256))
     rows = [list(ENDLESS.encode() * 20)]
@@ -63,10 +72,7 @@ def taught_checkpoint() -> Path:
         optimizer.step()
         if loss.item() < 0.02:
             break
-    folder = Path(tempfile.mkdtemp(prefix="codebyte-taught-"))
-    atexit.register(shutil.rmtree, folder)
-    save(model, folder)
-    return folder
+    return model
 
 
 def _hole(before: str, middle: str, after: str, path: str | None) -> list[int]:

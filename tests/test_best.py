@@ -1,8 +1,11 @@
 """Comparing whole texts: scores are those of the model, and the one with the fewest bits wins."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from conftest import MakeModel
 from taught import ENDLESS, taught_checkpoint
 
 from codebyte.checkpoint import load
@@ -11,6 +14,7 @@ from codebyte.decoder import Decoder
 from codebyte.errors import InputError
 from codebyte.fim import fim_prompt
 from codebyte.megabyte import Megabyte
+from codebyte.presets import PRESETS
 from codebyte.sampling import whole_characters
 from codebyte.scoring import surprisal
 from codebyte.tasks.best_line import ENDS, TAIL_COUNTS, ranked_lines
@@ -150,3 +154,19 @@ def test_a_span_may_be_stopped_and_ends_before_a_stop_string() -> None:
         before, after, raw=True, tries=4, sampling=SamplingParams(stop=(b"oc",))
     )
     assert (stopped.text, stopped.stop_reason) == (b"ck t", "stop")
+
+
+def test_where_there_is_no_room_to_compare_nothing_is_lost(make_model: MakeModel) -> None:
+    model = make_model(replace(PRESETS["tiny"], context=128))
+    before = PREFIX * 9  # fills what the context has for it
+    for raw in (False, True):
+        one, several = (
+            Completer(model).complete(
+                before, SUFFIX, multiline=False, max_new_bytes=60, raw=raw, tries=tries
+            )
+            for tries in (1, 4)
+        )
+        assert several.text == one.text
+    long = Completer(model).complete(PREFIX, SUFFIX, max_new_bytes=500, raw=True, tries=4)
+    assert long.text
+    assert Completer(model).alternatives(before, SUFFIX) == []
