@@ -17,17 +17,24 @@ from codebyte.sampling import whole_characters
 from codebyte.tasks.hole import TAIL, Hole, bits_along
 
 
-def best_span(hole: Hole, tries: int) -> tuple[bytes, NDArray[np.float32]]:
-    """Gives the best text, and the bits of its bytes; not a blank one, unless there is no other.
+def ranked_spans(
+    hole: Hole, tries: int, *, line: bool = False, shown: int = 1
+) -> list[tuple[bytes, NDArray[np.float32]]]:
+    """Gives the best texts, and the bits of their bytes; blank ones only if there are no others.
 
     Args:
         hole: with a suffix.
         tries: texts that are compared, out of all beginnings of a few long ones.
+        line: whether they end before a newline.
+        shown: at most so many.
     """
     middle, plain, tail = hole.middle, hole.plain, hole.suffix[:TAIL]
-    written = middle.write(b"", hole.greedy, hole.most)
+    written = middle.write(b"", hole.greedy, hole.most, line=line)
+    texts = [written, *hole.copies()]
+    if line:
+        texts = [text.partition(b"\n")[0].rstrip(b"\r") for text in texts]
     ends: list[tuple[float, float, bytes, int]] = []  # bits with a byte more, bits, text, its end
-    for text in dict.fromkeys([written, *hole.copies()]):
+    for text in dict.fromkeys(texts):
         bits = plain.bits(text)
         so_far = np.concatenate([[0.0], bits_along(bits, text).cumsum(dtype=np.float64)])
         blank = len(text) - len(text.lstrip())
@@ -35,11 +42,10 @@ def best_span(hole: Hole, tries: int) -> tuple[bytes, NDArray[np.float32]]:
             if not hole.characters or whole_characters(text[max(0, end - 4) : end]) == min(end, 4):
                 ends.append((so_far[end] + bits[end, tail[0]], so_far[end], text, end))
     likely = {text[:end]: bits for _, bits, text, end in sorted(ends)[:tries]}
-    best, fewest = written, np.inf
+    totals: dict[bytes, float] = {}
     for text in sorted(likely):  # each goes on from the last one where it can
         if middle.cancel():
             break
-        total = likely[text] + float(bits_along(plain.bits(tail, text), tail).sum())
-        if total < fewest:
-            best, fewest = text, total
-    return best, bits_along(middle.bits(best), best)
+        totals[text] = likely[text] + float(bits_along(plain.bits(tail, text), tail).sum())
+    best = sorted(totals, key=totals.__getitem__)[:shown] or [written]
+    return [(text, bits_along(middle.bits(text), text)) for text in best]

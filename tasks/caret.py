@@ -20,9 +20,14 @@ class Caret:
     newline: bytes = b"\n"  # how lines end here
 
     @property
+    def inside(self) -> bool:
+        """Whether there is text after the caret on its line."""
+        return bool(self.rest.strip())
+
+    @property
     def multiline(self) -> bool:
         """Whether several lines are expected: this one ends here, and is blank or opens a block."""
-        return not self.rest.strip() and (not self.lead.strip() or opens_block(self.lead))
+        return not self.inside and (not self.lead.strip() or opens_block(self.lead))
 
 
 def caret_between(prefix: bytes, suffix: bytes) -> Caret:

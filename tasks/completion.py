@@ -5,7 +5,7 @@ prefix, suffix -> what is nearest the caret -> prompt -> Decoder -> bytes -> dra
 
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from functools import partial
 from typing import TypedDict, Unpack
@@ -23,7 +23,7 @@ from codebyte.megabyte import Megabyte
 from codebyte.mixing import Mixer
 from codebyte.sampling import Sampler
 from codebyte.tasks.best_line import ranked_lines
-from codebyte.tasks.best_span import best_span
+from codebyte.tasks.best_span import ranked_spans
 from codebyte.tasks.caret import caret_between, fit, opening
 from codebyte.tasks.draft import Completion, Piece, Steps, plain, shaped
 from codebyte.tasks.hole import Hole, Prompted, is_utf8
@@ -33,9 +33,13 @@ __all__ = ["Completer", "Completion", "How", "Piece"]
 LINE_BYTES = 128  # longest completion of one line, unless told otherwise
 BLOCK_BYTES = 384  # and of several
 TRIES = 8  # where nobody waits for the first byte
+ENDS = 4  # of texts inside a line, compared always: greedy decoding seldom knows where to end there
 _SENTINELS = 3  # ids of a fill-in-the-middle prompt that are not bytes
 _SPARE = 3  # texts written more than are wanted: some turn out the same
 _SEEN = 4096  # bytes of prefix and suffix where copies are looked for
+
+
+Search = Callable[[Hole], list[tuple[bytes, NDArray[np.float32]]]]
 
 
 class How(TypedDict, total=False):
@@ -112,16 +116,17 @@ class Completer:
             sampling: temperature, top-k, top-p, seed and stop strings; None for greedy.
             raw: leaves out all rules and filters: the model, stop strings, limits and the beginning
                 of the suffix end it.
-            tries: texts that are compared where one line is wanted (see best_line.py), or, raw,
-                ends of a text where there is a suffix (best_span.py); greedily. All of it then
-                comes in one piece.
+            tries: texts that are compared, greedily, where there is a suffix: rests of a line (see
+                best_line.py) or, raw, spans (best_span.py). The best one comes in one piece. Inside
+                a line, before other text, some are compared anyway.
             mixer: knows the repository, for this request alone; None for the completer's own.
 
         Raises:
             InputError: if max_new_bytes is negative, or tries less than 1.
         """
         sampling = sampling or SamplingParams()
-        several = caret_between(prefix, suffix).multiline if multiline is None else multiline
+        caret = caret_between(prefix, suffix)
+        several = caret.multiline if multiline is None else multiline
         most = (BLOCK_BYTES if several else LINE_BYTES) if max_new_bytes is None else max_new_bytes
         if most < 0:
             raise InputError(f"max_new_bytes {most} must not be negative")
@@ -132,8 +137,15 @@ class Completer:
         whole = hole.middle.read()
         cached = self._decoder.cached
         stop, steps = sampling.stop, None
-        if tries > 1 and whole and most > 0 and not sampling.temperature:
-            steps = _best(hole, tries, raw=raw) if (hole.followed if raw else not several) else None
+        if whole and most > 0 and not sampling.temperature and hole.followed:
+            search: Search | None = None
+            if caret.inside and not (raw or several):
+                search = partial(ranked_spans, tries=max(tries, ENDS), line=True)
+            elif tries > 1 and raw:
+                search = partial(ranked_spans, tries=tries)
+            elif tries > 1 and not several:
+                search = partial(ranked_lines, tries=tries)
+            steps = search and _best(hole, search, "stop" if raw else "line")
         if steps is None:
             choose = Sampler(sampling, characters=hole.characters)
             steps = hole.middle.steps(choose, most if whole else 0)
@@ -182,7 +194,12 @@ class Completer:
             return []
         hole = replace(hole, most=min(LINE_BYTES, room))
         found: dict[bytes, Completion] = {}
-        for text, bits in ranked_lines(hole, most + _SPARE, shown=most):
+        tries = most + _SPARE
+        if caret_between(prefix, suffix).inside:
+            ranked = ranked_spans(hole, tries, line=True, shown=tries)
+        else:
+            ranked = ranked_lines(hole, tries, shown=most)
+        for text, bits in ranked:
             steps = _given(text, bits, hole.most, "line")
             shape = _end(shaped(steps, prefix, suffix, several=False, characters=hole.characters))
             if shape.text:
@@ -240,14 +257,13 @@ class Completer:
         return fim_prompt(*fit(prefix, suffix, max(0, self._context - taken)), header)
 
 
-def _best(hole: Hole, tries: int, *, raw: bool) -> Steps | None:
-    """The best span or line, all at once; None if there is no room to compare them."""
+def _best(hole: Hole, search: Search, reason: str) -> Steps | None:
+    """What a search finds, all at once; None if there is no room to compare texts."""
     if not (room := hole.room()):
         return None
     hole = replace(hole, most=min(hole.most, room))
-    text, bits = best_span(hole, tries) if raw else ranked_lines(hole, tries)[0]
-    reason = "cancel" if hole.middle.cancel() else "stop" if raw else "line"
-    return _given(text, bits, hole.most, reason)
+    text, bits = search(hole)[0]
+    return _given(text, bits, hole.most, "cancel" if hole.middle.cancel() else reason)
 
 
 def _given(text: bytes, bits: NDArray[np.float32], most: int, reason: str) -> Steps:

@@ -18,7 +18,7 @@ from codebyte.presets import PRESETS
 from codebyte.sampling import whole_characters
 from codebyte.scoring import surprisal
 from codebyte.tasks.best_line import ENDS, TAIL_COUNTS, ranked_lines
-from codebyte.tasks.best_span import best_span
+from codebyte.tasks.best_span import ranked_spans
 from codebyte.tasks.completion import Completer
 from codebyte.tasks.hole import TAIL, Hole, Prompted, bits_along, copies
 from codebyte.vocab import VOCAB_SIZE
@@ -121,7 +121,7 @@ def test_the_best_span_is_the_likeliest_with_the_suffix_after_it(tiny_model: Meg
     def bits(text: bytes) -> float:
         return float(surprisal(tiny_model, PREFIX + text + SUFFIX[:TAIL])[len(PREFIX) :].sum())
 
-    best, own = best_span(hole, tries=hole.most + 9)
+    ((best, own),) = ranked_spans(hole, hole.most + 9)
     assert best in ends
     assert bits(best) <= min(map(bits, ends)) + 1e-2
     prompt = fim_prompt(PREFIX, SUFFIX)

@@ -274,10 +274,10 @@ def test_a_bracket_the_editor_closed_is_not_doubled(editor: Editor) -> None:
     editor.put(before)
     editor.type("(")
     assert editor.text == before + "()"
-    rest = TEXT[len(before) + 1 : -1]
+    rest = TEXT[len(before) + 1 : -2]
     editor.wait_for_ghost(rest)
     editor.key("Tab")
-    assert editor.text == before + "(" + rest
+    assert editor.text == before + "(" + rest + ")"
     editor.key("Control+z")
     assert editor.text == before + "()"
 

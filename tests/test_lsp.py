@@ -161,13 +161,12 @@ def test_what_is_typed_below_a_form_feed_stays_where_it_was_typed(editor: Editor
     assert item.insert_text == REST
 
 
-def test_what_the_editor_closed_is_replaced(editor: Editor) -> None:
-    before, _, _ = (BEFORE + HOLE).partition('f"')
+def test_what_the_editor_closed_is_not_closed_again(editor: Editor) -> None:
+    before, _, rest = (BEFORE + HOLE + '"').partition('f"')
     editor.change(before + ")", 4)
     line, character = end_of(before)
     (item,) = editor.inline(line, character)
-    assert item.insert_text.endswith(")")
-    assert item.range == lsp.Range(lsp.Position(line, character), lsp.Position(line, character + 1))
+    assert item.insert_text == 'f"' + rest
 
 
 def test_older_editors_get_an_item_that_fits_the_word_before_the_caret(editor: Editor) -> None:
