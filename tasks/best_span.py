@@ -20,12 +20,13 @@ from codebyte.tasks.hole import TAIL, Hole, bits_along
 def ranked_spans(
     hole: Hole, tries: int, *, line: bool = False, shown: int = 1
 ) -> list[tuple[bytes, NDArray[np.float32]]]:
-    """Gives the best texts, and the bits of their bytes; blank ones only if there are no others.
+    """Gives the best texts, and the bits of their bytes.
 
     Args:
         hole: with a suffix.
         tries: texts that are compared, out of all beginnings of a few long ones.
-        line: whether they end before a newline.
+        line: whether they end before a newline, and may be empty: nothing may be missing. Else they
+            are blank only if there are no others.
         shown: at most so many.
     """
     middle, plain, tail = hole.middle, hole.plain, hole.suffix[:TAIL]
@@ -37,8 +38,8 @@ def ranked_spans(
     for text in dict.fromkeys(texts):
         bits = plain.bits(text)
         so_far = np.concatenate([[0.0], bits_along(bits, text).cumsum(dtype=np.float64)])
-        blank = len(text) - len(text.lstrip())
-        for end in range(blank + 1, len(text) + 1):
+        shortest = 0 if line else len(text) - len(text.lstrip()) + 1
+        for end in range(shortest, len(text) + 1):
             if not hole.characters or whole_characters(text[max(0, end - 4) : end]) == min(end, 4):
                 ends.append((so_far[end] + bits[end, tail[0]], so_far[end], text, end))
     likely = {text[:end]: bits for _, bits, text, end in sorted(ends)[:tries]}

@@ -107,21 +107,27 @@ def test_a_searched_line_has_one_line_and_bits_for_each_byte(tiny_model: Megabyt
     done.text.decode()
 
 
-def test_the_best_span_is_the_likeliest_with_the_suffix_after_it(tiny_model: Megabyte) -> None:
+@pytest.mark.parametrize("line", [False, True])
+def test_the_best_span_is_the_likeliest_with_the_suffix_after_it(
+    tiny_model: Megabyte, line: bool
+) -> None:
     known = b"add(two)\ntotal = add(three)\n"
     hole = hole_of(tiny_model, 24, known)
-    written = hole.middle.write(b"", hole.greedy, hole.most)
+    texts = [hole.middle.write(b"", hole.greedy, hole.most), *copies(PREFIX, SUFFIX, 24)]
+    texts.append(known[:24])
+    if line:
+        texts = [text.partition(b"\n")[0] for text in texts]
     ends = {
         text[:end]
-        for text in (written, *copies(PREFIX, SUFFIX, 24), known[:24])
-        for end in range(1, len(text) + 1)
-        if text[:end].strip() and whole_characters(text[:end]) == end
+        for text in texts
+        for end in range(len(text) + 1)
+        if (line or text[:end].strip()) and whole_characters(text[:end]) == end
     }
 
     def bits(text: bytes) -> float:
         return float(surprisal(tiny_model, PREFIX + text + SUFFIX[:TAIL])[len(PREFIX) :].sum())
 
-    ((best, own),) = ranked_spans(hole, hole.most + 9)
+    ((best, own),) = ranked_spans(hole, 999, line=line)
     assert best in ends
     assert bits(best) <= min(map(bits, ends)) + 1e-2
     prompt = fim_prompt(PREFIX, SUFFIX)
