@@ -15,7 +15,8 @@ path only to the model. All sides end at the newline, or after 160 bytes. Conten
 
 Spans: 200 seeded stretches of 1 to 256 bytes (the logarithm even), in the same way. Greedily they
 end where the model says so or the suffix begins, as copying does; the best of 8 are cut where the
-suffix follows best, of eight ends of each text (codebyte.tasks.best_span).
+suffix follows best (codebyte.tasks.best_span). Inside a line: 200 stretches of 1 to 64 bytes with
+more of their line after them. There an editor is shown the best of four; greedy is as with spans.
 """
 
 import multiprocessing
@@ -30,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from carets import LONGEST, LONGEST_SPAN, Cut, cuts, inside_cuts, span_cuts
 from contenders import fail, load_ours
 from copying import copied_line, copied_span
 from report import Check, Report, cores, held_out_parser, interval, parse_held_out
@@ -44,31 +46,11 @@ from codebyte.tasks.completion import Completer
 
 BAR_TIMES, BAR_TIMES_MIXED, BAR_FIRST = 1.3, 1.45, 0.80
 BAR_SPANS, BAR_MID_WORD = 0.12, 0.9
-CUTS, SPANS = 500, 200
+CUTS, SPANS = 500, 200  # as many inside lines as spans
 TRIES = 8
-PREFIX, SUFFIX = 2048, 1024
-LONGEST = 160  # bytes of a rest of a line, and of a completion
-LONGEST_SPAN = 256
 TOGETHER = 25  # cuts that a process takes at once
-Contender = Callable[["Cut"], bytes]
+Contender = Callable[[Cut], bytes]
 Contenders = Callable[[Megabyte, Mixer], dict[str, Contender]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cut:
-    """A caret, and what belongs there."""
-
-    document: int  # in the shard
-    path: str
-    prefix: bytes
-    suffix: bytes
-    target: bytes
-
-    @property
-    def mid_word(self) -> bool:
-        """Whether the caret stands inside a word."""
-        before, after = self.prefix[-1:], self.target[:1]
-        return all(byte.isalnum() or byte == b"_" for byte in (before, after))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,13 +79,20 @@ def main() -> None:
     if args.corpus is None:
         report.note("without a corpus the files are those of Python's own library")
     lines = cuts(shard, 6 if args.quick else args.cuts, args.seed)
-    spans = span_cuts(shard, 4 if args.quick else min(SPANS, args.cuts), args.seed)
+    fewer = 4 if args.quick else min(SPANS, args.cuts)
+    spans = span_cuts(shard, fewer, args.seed)
+    inside = inside_cuts(shard, fewer, args.seed)
     context, given = multiprocessing.get_context("spawn"), (args.corpus, args.checkpoint)
     with context.Pool(args.jobs, begin, given) as pool:
         found, milliseconds = run(pool, shard, lines, line_contenders)
-        span_marks, span_milliseconds = run(pool, shard, spans, span_contenders)
-    milliseconds |= {f"spans, {name}": times for name, times in span_milliseconds.items()}
-    show(report, lines, found, span_marks, milliseconds, {"model": name, "seed": args.seed})
+        others = {
+            "spans": run(pool, shard, spans, span_contenders),
+            "inside a line": run(pool, shard, inside, inside_contenders),
+        }
+    for kind, (_, taken) in others.items():
+        milliseconds |= {f"{kind}, {name}": times for name, times in taken.items()}
+    other_marks = {kind: marks for kind, (marks, _) in others.items()}
+    show(report, lines, found, other_marks, milliseconds, {"model": name, "seed": args.seed})
 
 
 def line_contenders(model: Megabyte, mixer: Mixer) -> dict[str, Contender]:
@@ -158,6 +147,26 @@ def span_contenders(model: Megabyte, mixer: Mixer) -> dict[str, Contender]:
     }
 
 
+def inside_contenders(model: Megabyte, mixer: Mixer) -> dict[str, Contender]:
+    """What fills a gap inside a line, by name."""
+
+    def filled_by(known: Mixer | None, **how: bool) -> Contender:
+        def fill(cut: Cut) -> bytes:
+            done = Completer(model, known).complete(
+                cut.prefix, cut.suffix, path=cut.path, max_new_bytes=LONGEST, **how
+            )
+            return done.text
+
+        return fill
+
+    return {
+        "greedy": filled_by(None, raw=True),
+        "as an editor shows it": filled_by(None, multiline=False),
+        "the same with mixer": filled_by(mixer, multiline=False),
+        "copying": lambda cut: copied_span(cut.prefix, cut.suffix, LONGEST),
+    }
+
+
 _here: dict[str, Any] = {}  # what a process completes with
 
 
@@ -168,8 +177,8 @@ def begin(corpus: str | None, checkpoint: str | None) -> None:
 
 
 def run(
-    pool: Pool, shard: Shard, chosen: list["Cut"], contenders: Contenders
-) -> tuple[dict[str, list["Mark"]], dict[str, list[float]]]:
+    pool: Pool, shard: Shard, chosen: list[Cut], contenders: Contenders
+) -> tuple[dict[str, list[Mark]], dict[str, list[float]]]:
     """Marks and milliseconds of each contender for each cut, in the order of the files."""
     marks: dict[str, list[Mark]] = {}
     milliseconds: dict[str, list[float]] = {}
@@ -186,8 +195,8 @@ def run(
 
 
 def completed(
-    contenders: Contenders, chosen: Sequence["Cut"]
-) -> dict[str, tuple[list[float], list["Mark"]]]:
+    contenders: Contenders, chosen: Sequence[Cut]
+) -> dict[str, tuple[list[float], list[Mark]]]:
     """What a process does with some cuts of one repository, by contender."""
     shard, mixer = _here["shard"], Mixer()
     for other in np.flatnonzero(shard.repos == shard.repos[chosen[0].document]):
@@ -204,7 +213,7 @@ def completed(
     return found
 
 
-def batched(listed: list["Cut"], size: int) -> list[list["Cut"]]:
+def batched(listed: list[Cut], size: int) -> list[list[Cut]]:
     """Parts of at most so many."""
     return [listed[i : i + size] for i in range(0, len(listed), size)]
 
@@ -213,7 +222,7 @@ def show(
     report: Report,
     lines: list[Cut],
     found: dict[str, list[Mark]],
-    spans: dict[str, list[Mark]],
+    others: dict[str, dict[str, list[Mark]]],
     milliseconds: dict[str, list[float]],
     figures: dict[str, Any],
 ) -> None:
@@ -232,11 +241,12 @@ def show(
             rows.append([f"{group}, {name}", len(indices), *values.values()])
     head = ["", "cuts", "exact", "similarity", "first byte"]
     report.table(head, rows)
-    figures["spans"] = {name: summary(marks) for name, marks in spans.items()}
-    report.table(
-        ["spans", *head[1:]],
-        [[name, len(spans[name]), *values.values()] for name, values in figures["spans"].items()],
-    )
+    for kind, by_name in others.items():
+        figures[kind] = {name: summary(marks) for name, marks in by_name.items()}
+        report.table(
+            [kind, *head[1:]],
+            [[name, len(by_name[name]), *it.values()] for name, it in figures[kind].items()],
+        )
     middle = {name: statistics.median(times) for name, times in milliseconds.items()}
     print("milliseconds, prompt and all (median):", {n: round(m) for n, m in middle.items()})
     total = {name: sum(mark.exact for mark in marks) for name, marks in found.items()}
@@ -280,52 +290,6 @@ def mean(values: Iterable[float]) -> float:
     """The mean; NaN of nothing."""
     listed = [float(value) for value in values]
     return statistics.fmean(listed) if listed else float("nan")
-
-
-def cuts(shard: Shard, wanted: int, seed: int) -> list[Cut]:
-    """Carets at random places of all files together, in lines with something to complete."""
-    rng = np.random.default_rng(seed)
-    found: list[Cut] = []
-    while len(found) < wanted:
-        place = int(rng.integers(len(shard.data)))
-        index = shard.document_at(place)
-        document = shard.document(index).tobytes()
-        caret = place - shard.bounds(index)[0]
-        end = document.find(b"\n", caret)
-        end = len(document) if end < 0 else end
-        target = document[caret:end]
-        inside_character = document[caret] & 0xC0 == 0x80
-        if target.strip() and len(target) <= LONGEST and not inside_character:
-            found.append(_cut(shard, index, caret, end))
-    return sorted(found, key=lambda cut: cut.document)
-
-
-def span_cuts(shard: Shard, wanted: int, seed: int) -> list[Cut]:
-    """Random spans of all files together."""
-    rng = np.random.default_rng([seed, 1])
-    found: list[Cut] = []
-    while len(found) < wanted:
-        place = int(rng.integers(len(shard.data)))
-        length = round(float(np.exp(rng.uniform(0, np.log(LONGEST_SPAN)))))
-        index = shard.document_at(place)
-        document = shard.document(index)
-        caret = place - shard.bounds(index)[0]
-        ends = document[[caret, min(caret + length, len(document) - 1)]]
-        text = document[caret : caret + length].tobytes()
-        if caret + length < len(document) and text.strip() and (ends & 0xC0 != 0x80).all():
-            found.append(_cut(shard, index, caret, caret + length))
-    return sorted(found, key=lambda cut: cut.document)
-
-
-def _cut(shard: Shard, index: int, caret: int, end: int) -> Cut:
-    document = shard.document(index)
-    return Cut(
-        document=index,
-        path=shard.paths[index],
-        prefix=document[max(0, caret - PREFIX) : caret].tobytes(),
-        suffix=document[end : end + SUFFIX].tobytes(),
-        target=document[caret:end].tobytes(),
-    )
 
 
 def mark(text: bytes, target: bytes) -> Mark:

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from completion import LONGEST, Cut, Mark, cuts, mark, mean, summary
+from carets import LONGEST, Cut, cuts
+from completion import Mark, mark, mean, summary
 from contenders import fail, load_ours
 from copying import copied_line
 from report import Check, Report, held_out_parser, interval, parse_held_out
