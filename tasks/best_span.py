@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from codebyte.sampling import whole_characters
 from codebyte.tasks.hole import TAIL, Hole, bits_along
 
+NOTHING = 8.0  # bits: nothing is seldom missing where somebody types
+
 
 def ranked_spans(
     hole: Hole, tries: int, *, line: bool = False, shown: int = 1
@@ -48,5 +50,6 @@ def ranked_spans(
         if middle.cancel():
             break
         totals[text] = likely[text] + float(bits_along(plain.bits(tail, text), tail).sum())
+        totals[text] += 0.0 if text else NOTHING
     best = sorted(totals, key=totals.__getitem__)[:shown] or [written]
     return [(text, bits_along(middle.bits(text), text)) for text in best]

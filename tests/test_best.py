@@ -18,7 +18,7 @@ from codebyte.presets import PRESETS
 from codebyte.sampling import whole_characters
 from codebyte.scoring import surprisal
 from codebyte.tasks.best_line import ENDS, TAIL_COUNTS, ranked_lines
-from codebyte.tasks.best_span import ranked_spans
+from codebyte.tasks.best_span import NOTHING, ranked_spans
 from codebyte.tasks.completion import Completer
 from codebyte.tasks.hole import TAIL, Hole, Prompted, bits_along, copies
 from codebyte.vocab import VOCAB_SIZE
@@ -125,7 +125,8 @@ def test_the_best_span_is_the_likeliest_with_the_suffix_after_it(
     }
 
     def bits(text: bytes) -> float:
-        return float(surprisal(tiny_model, PREFIX + text + SUFFIX[:TAIL])[len(PREFIX) :].sum())
+        whole = surprisal(tiny_model, PREFIX + text + SUFFIX[:TAIL])[len(PREFIX) :]
+        return float(whole.sum()) + (0.0 if text else NOTHING)
 
     ((best, own),) = ranked_spans(hole, 999, line=line)
     assert best in ends
