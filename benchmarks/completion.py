@@ -95,74 +95,48 @@ def main() -> None:
     show(report, lines, found, other_marks, milliseconds, {"model": name, "seed": args.seed})
 
 
+def by_us(model: Megabyte, known: Mixer | None, longest: int, **how: Any) -> Contender:
+    """What the model completes; `how` as for Completer.complete."""
+
+    def complete(cut: Cut) -> bytes:
+        return (
+            Completer(model, known)
+            .complete(cut.prefix, cut.suffix, path=cut.path, max_new_bytes=longest, **how)
+            .text
+        )
+
+    return complete
+
+
 def line_contenders(model: Megabyte, mixer: Mixer) -> dict[str, Contender]:
     """What completes a line, by name."""
-
-    def line_by(known: Mixer | None, tries: int) -> Contender:
-        def complete(cut: Cut) -> bytes:
-            done = Completer(model, known).complete(
-                cut.prefix,
-                cut.suffix,
-                path=cut.path,
-                max_new_bytes=LONGEST,
-                multiline=False,
-                tries=tries,
-            )
-            return done.text
-
-        return complete
-
+    line = {"multiline": False}
     return {
-        "greedy": line_by(None, 1),
-        "best of 8": line_by(None, TRIES),
-        "greedy with mixer": line_by(mixer, 1),
-        "best of 8 with mixer": line_by(mixer, TRIES),
+        "greedy": by_us(model, None, LONGEST, **line),
+        "best of 8": by_us(model, None, LONGEST, **line, tries=TRIES),
+        "greedy with mixer": by_us(model, mixer, LONGEST, **line),
+        "best of 8 with mixer": by_us(model, mixer, LONGEST, **line, tries=TRIES),
         "copying": lambda cut: copied_line(cut.prefix, cut.suffix, LONGEST),
     }
 
 
 def span_contenders(model: Megabyte, mixer: Mixer) -> dict[str, Contender]:
     """What fills a span, by name."""
-
-    def filled_by(known: Mixer | None, tries: int) -> Contender:
-        def fill(cut: Cut) -> bytes:
-            done = Completer(model, known).complete(
-                cut.prefix,
-                cut.suffix,
-                path=cut.path,
-                max_new_bytes=LONGEST_SPAN,
-                raw=True,
-                tries=tries,
-            )
-            return done.text
-
-        return fill
-
     return {
-        "greedy": filled_by(None, 1),
-        "best of 8": filled_by(None, TRIES),
-        "greedy with mixer": filled_by(mixer, 1),
-        "best of 8 with mixer": filled_by(mixer, TRIES),
+        "greedy": by_us(model, None, LONGEST_SPAN, raw=True),
+        "best of 8": by_us(model, None, LONGEST_SPAN, raw=True, tries=TRIES),
+        "greedy with mixer": by_us(model, mixer, LONGEST_SPAN, raw=True),
+        "best of 8 with mixer": by_us(model, mixer, LONGEST_SPAN, raw=True, tries=TRIES),
         "copying": lambda cut: copied_span(cut.prefix, cut.suffix, LONGEST_SPAN),
     }
 
 
 def inside_contenders(model: Megabyte, mixer: Mixer) -> dict[str, Contender]:
     """What fills a gap inside a line, by name."""
-
-    def filled_by(known: Mixer | None, **how: bool) -> Contender:
-        def fill(cut: Cut) -> bytes:
-            done = Completer(model, known).complete(
-                cut.prefix, cut.suffix, path=cut.path, max_new_bytes=LONGEST, **how
-            )
-            return done.text
-
-        return fill
-
     return {
-        "greedy": filled_by(None, raw=True),
-        "as an editor shows it": filled_by(None, multiline=False),
-        "the same with mixer": filled_by(mixer, multiline=False),
+        "greedy": by_us(model, None, LONGEST, raw=True),
+        "as an editor shows it": by_us(model, None, LONGEST, multiline=False),
+        "the same with mixer": by_us(model, mixer, LONGEST, multiline=False),
         "copying": lambda cut: copied_span(cut.prefix, cut.suffix, LONGEST),
     }
 
