@@ -142,7 +142,8 @@ def train_for(
             optimizer.zero_grad(set_to_none=False)
         step, seen = step + 1, seen + int((ids != PAD).sum())
         if step % 50 == 0:
-            print(f"  {done:4.0%} {seen / 1e6:.1f} MB {float(loss.detach()) / math.log(2):.3f}", flush=True)
+            bits = float(loss.detach()) / math.log(2)
+            print(f"  {done:4.0%} {seen / 1e6:.1f} MB {bits:.3f}", flush=True)
     spent = time.process_time() - start
     return {
         "bits_per_byte": validate(network.eval(), corpus, config),
