@@ -107,8 +107,8 @@ class Session:
         Returns:
             A generator of pieces, and last the Completion, unless cancelled.
         """
-        how: How = {"max_new_bytes": params.max_new_bytes, "sampling": params, "raw": True}
-        how["tries"] = tries
+        most = params.max_new_bytes
+        how: How = {"max_new_bytes": most, "sampling": params, "raw": True, "tries": tries}
         return self._stream(client, prefix, suffix, cancel, None, alone, how)
 
     def alternatives(
