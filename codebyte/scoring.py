@@ -34,13 +34,15 @@ from codebyte.megabyte import Megabyte
 
 Buffer = bytes | bytearray | memoryview
 
+_TOGETHER = 1 << 15  # bytes of windows that are read at once
+
 
 def surprisal(
     model: Megabyte,
     data: Buffer,
     *,
     window: int | None = None,
-    batch: int = 4,
+    batch: int | None = None,
     stride: int | None = None,
     strided: bool = False,
 ) -> NDArray[np.float32]:
@@ -50,7 +52,8 @@ def surprisal(
         model: any Megabyte.
         data: may be empty and may hold any bytes, NUL included.
         window: bytes read at once; None for the model's context.
-        batch: windows computed together; memory grows with window * batch only.
+        batch: windows computed together, memory grows with window * batch only; None for as many as
+            32 KB hold.
         stride: bytes scored by each window after the first; None for half of the window.
         strided: read twice, half a patch apart, and keep the better half of each patch.
 
@@ -59,8 +62,11 @@ def surprisal(
             or `strided` is asked of a model without patches of a fixed size.
     """
     size = model.config.context if window is None else window
-    if size < 1 or batch < 1:
-        raise InputError(f"window {size} and batch {batch} must be at least 1")
+    if size < 1:
+        raise InputError(f"window {size} must be at least 1")
+    batch = max(1, _TOGETHER // size) if batch is None else batch
+    if batch < 1:
+        raise InputError(f"batch {batch} must be at least 1")
     step = size - size // 2 if stride is None else stride
     if not 1 <= step <= size:
         raise InputError(f"stride {step} must be from 1 to the window, {size}")

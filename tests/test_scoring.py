@@ -146,6 +146,9 @@ def test_memory_holds_few_windows_at_a_time(
     surprisal(tiny_model, bytes(5000), batch=3)
     assert max(seen) == 3 * 128
     assert sum(seen) < 2 * 5000 + 128
+    seen.clear()
+    surprisal(tiny_model, bytes(20_000))
+    assert max(seen) == 2**15
 
 
 @pytest.mark.parametrize("kind", [bytearray, memoryview])
@@ -161,9 +164,11 @@ def test_a_mean_needs_a_byte(tiny_model: Megabyte) -> None:
         bits_per_byte(tiny_model, b"")
 
 
-def test_a_window_of_nothing_is_refused(tiny_model: Megabyte) -> None:
-    with pytest.raises(InputError, match="window 0 and batch 4 must be at least 1"):
+def test_a_window_or_a_batch_of_nothing_is_refused(tiny_model: Megabyte) -> None:
+    with pytest.raises(InputError, match="window 0 must be at least 1"):
         surprisal(tiny_model, CODE, window=0)
+    with pytest.raises(InputError, match="batch 0 must be at least 1"):
+        surprisal(tiny_model, CODE, batch=0)
 
 
 @pytest.mark.parametrize(
