@@ -17,14 +17,10 @@ class Cart:
     def cheapest(self):
         if not self.items:
             return None
-        best = self.items[0]
-        for item in self.items:
-            if item[1] < best[1]:
-                best = item
-        return best
+        return min(self.items, key=lambda item: item[1])
 
     def remove(self, name):
-        for i in range(len(self.items) + 1):
+        for i in range(0, len(self.items) + 1):
             if self.items[i][0] == name:
                 del self.items[i]
                 return True

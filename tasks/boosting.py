@@ -1,6 +1,7 @@
-"""Fits forests and sums with scikit-learn, and what they would say of files they did not see."""
+"""Fits forests (with scikit-learn) and sums, and what they would say of files they did not see."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,10 +9,12 @@ from numpy.typing import NDArray
 from codebyte.tasks.trees import Forest, Linear, drawn_in
 
 REGULARISED = 3e-4  # strength that weights of the straight sum are allowed
+SMALL_WEIGHTS = 0.1  # nats of a file's mean that a weight of 1 costs in a sum that ranks
 
 NEVER = -12.0  # log odds where nothing was to be found
 
 Table = NDArray[np.float32]
+F = TypeVar("F", Forest, Linear)
 
 
 def boosted(
@@ -50,13 +53,7 @@ def boosted(
             x, y, shift = x[rows], y[rows], float(np.log(negatives / len(plain)))
         return _forest(x, y, iterations, leaves, shift)
 
-    every = np.arange(len(tables))
-    odds: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(tables)
-    for fold in np.unique(folds) if np.ptp(folds) else ():
-        forest = fitted(every[folds != fold])
-        for i in every[folds == fold]:
-            odds[i] = forest.log_odds(tables[i])
-    return fitted(every), odds
+    return _crossed(fitted, tables, folds)
 
 
 def straight(
@@ -79,12 +76,63 @@ def straight(
         weight = (found.coef_[0] / spread).astype(np.float32)
         return Linear(float(found.intercept_[0]), mean.astype(np.float32), weight)
 
+    return _crossed(fitted, tables, folds)
+
+
+def ranked(
+    tables: Sequence[NDArray[np.float16]],
+    right: Sequence[NDArray[np.bool_]],
+    folds: NDArray[np.int64],
+    counted: Sequence[NDArray[np.bool_]],
+) -> tuple[Linear, list[NDArray[np.float32]]]:
+    """As `straight`, for a sum that is to be highest where the right row of a file is.
+
+    What is the same in all of a file tells nothing then, however unlike other files it is. Files
+    without a right row teach nothing; constants of the odds mean nothing.
+    """
+    import torch
+
+    width = tables[0].shape[1]
+
+    def fitted(files: NDArray[np.int64]) -> Linear:
+        taught = [i for i in files if (right[i] & counted[i]).any()]
+        if not taught:
+            return Linear(0.0, np.zeros(width, np.float32), np.zeros(width, np.float32))
+        rows = [drawn_in(tables[i][counted[i]].astype(np.float32)) for i in taught]
+        x = np.concatenate(rows)
+        mean, spread = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-3)
+        standard = torch.from_numpy((x - mean) / spread)
+        wanted = [right[i][counted[i]] for i in taught]
+        shares = torch.from_numpy(np.concatenate([w / w.sum() for w in wanted]))
+        sizes = [len(row) for row in rows]
+        weight = torch.zeros(width, requires_grad=True)
+        search = torch.optim.LBFGS([weight], max_iter=80, line_search_fn="strong_wolfe")
+
+        def loss() -> float:
+            search.zero_grad()
+            odds = standard @ weight
+            totals = torch.stack([part.logsumexp(0) for part in odds.split(sizes)])
+            missed = totals.mean() - (odds * shares).sum() / len(taught)
+            cost: torch.Tensor = missed + SMALL_WEIGHTS * weight.square().sum()
+            cost.backward()
+            return float(cost.detach())
+
+        search.step(loss)
+        return Linear(0.0, mean, weight.detach().numpy() / spread)
+
+    return _crossed(fitted, tables, folds)
+
+
+def _crossed(
+    fitted: Callable[[NDArray[np.int64]], F], tables: Sequence[Any], folds: NDArray[np.int64]
+) -> tuple[F, list[NDArray[np.float32]]]:
+    """What is fitted to all files, and what those fitted without each fold say of its files."""
     every = np.arange(len(tables))
     odds: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(tables)
-    for fold in np.unique(folds):
-        linear = fitted(every[folds != fold])
+    for fold in np.unique(folds) if np.ptp(folds) else ():
+        without = fitted(every[folds != fold])
         for i in every[folds == fold]:
-            odds[i] = linear.log_odds(tables[i])
+            odds[i] = without.log_odds(tables[i])
     return fitted(every), odds
 
 

@@ -65,6 +65,12 @@ class Row:
         log_p /= math.log(2)
         self.log2_p: Bits = log_p  # (n + 1, v), of every id at every place
         self.bits: Bits = -log_p[np.arange(len(self.ids)), self.ids]  # (n,)
+        # (k,), places of the ids that patches end with, and (k, `states_width`); none of a model
+        # whose width is 0
+        self.patch_ends = np.zeros(0, np.int64)
+        self.patch_states = np.zeros((0, 0), np.float32)
+        if self._kept is not None:
+            self.patch_ends, self.patch_states = self._kept.ends, self._kept.states
 
     @torch.inference_mode()
     def bits_of(self, changes: Sequence[Change]) -> list[Bits]:
@@ -104,6 +110,11 @@ class Row:
             losses = self._model.losses(ids)[0, start:]
             found.append((losses / math.log(2)).cpu().numpy())
         return found
+
+
+def states_width(model: Megabyte) -> int:
+    """Numbers in a patch's state: what the trunk has halfway up, and at its end."""
+    return 2 * model.config.levels[1].dim if _is_plain(model) else 0
 
 
 def _is_plain(model: Megabyte) -> bool:
@@ -153,8 +164,13 @@ class _Kept:
         self._keys: list[Tensor] = []  # (h, s, c)
         self._values: list[Tensor] = []
         places = torch.arange(states.shape[1])
-        for block in self._trunk.decoder.blocks:
+        halfway = states
+        for number, block in enumerate(self._trunk.decoder.blocks, 1):
             states = self._attend(block, states, places)
+            if number == (len(self._trunk.decoder.blocks) + 1) // 2:
+                halfway = states
+        self.ends = ends.numpy() - 1
+        self.states: Bits = torch.cat([halfway[0], states[0]], dim=1).numpy()
         self._given = self._low.from_patch(norm(states[0]))  # (s, d)
         x = x + self._given[layout.latest] + self._low.place(layout.place)
         x = self._blocks(self._low.decoder.blocks, x)

@@ -34,8 +34,9 @@ from codebyte.tasks.uses import USES, uses
 FORMAT = 2
 PACKAGED = Path(codebyte.__file__).parent / "weights" / "first_pass.json"
 NO_EDIT = -12.0  # log odds on lines that have no edit
-# Of a slip's odds beside a fix's: what ranked fixes best in repositories not fitted on.
-SLOPE, OFFSET, SHARE = 5.0, -7.0, 0.1
+# Slope, offset and share of a slip's odds beside a fix's (see `together`): what ranked fixes best
+# in repositories not fitted on.
+BELIEVED = (5.0, -7.0, 0.1)
 
 FIRST_EDIT = (*EDIT, "rate of the change", "length taken out", "length put in", *USES)
 _ODDS = ("best edit", "second edit", "edits", "behind the best of the file", "rank of best edit")
@@ -154,13 +155,20 @@ class FirstPass:
         )
 
 
-def together(slips: Table, fixes: Table) -> Table:
+def together(slips: Table, fixes: Table, believed: tuple[float, float, float] = BELIEVED) -> Table:
     """Log odds that a line is wrong for either reason.
 
     A slip is believed only where its odds are high; below, it decides between lines that are as
     likely to be fixed.
+
+    Args:
+        slips: log odds that something went wrong on each line.
+        fixes: log odds that a commit will fix it.
+        believed: what a slip's odds are multiplied by and what is added; and the share of them that
+            is added to those of a fix.
     """
-    odds: Table = np.logaddexp(SLOPE * slips + OFFSET, fixes + SHARE * slips)
+    slope, offset, share = believed
+    odds: Table = np.logaddexp(slope * slips + offset, fixes + share * slips)
     return odds
 
 

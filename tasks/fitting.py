@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from codebyte.tasks.boosting import boosted, straight
+from codebyte.tasks.boosting import boosted, ranked, straight
 from codebyte.tasks.calibration import Usual, group_of, usual
 from codebyte.tasks.candidates import FULL, LIGHT, full_features, name_of
 from codebyte.tasks.first_pass import together
@@ -17,7 +17,7 @@ from codebyte.tasks.judged import ALL, edit_odds
 from codebyte.tasks.known import Known, Signals
 from codebyte.tasks.line_features import PLACE
 from codebyte.tasks.surprise import SIGNALS, line_surprise
-from codebyte.tasks.suspicion import Judge, fix_odds, line_table, most_scored
+from codebyte.tasks.suspicion import BELIEVED, Judge, fix_odds, line_table, most_scored
 from codebyte.tasks.syntax import LineKind
 from codebyte.tasks.trees import Steps
 
@@ -79,9 +79,10 @@ def fit_signals(read: Sequence[Signals], name: str) -> Judge:
     other = [one.code & ~s for one, s in zip(read, slips, strict=True)]
     nowhere = [ALL.index(name) for name in PLACE]  # what is read around a fix is cut out of a file
     fixed, by_fix = straight(tables, fixes, folds, other, nowhere)
+    states, by_states = ranked([one.answers.states for one in read], fixes, folds, other)
     both = [
-        together(slip, fix_odds(fix, one.look.fixes))
-        for slip, fix, one in zip(by_slip, by_fix, read, strict=True)
+        together(slip, fix_odds(fix, one.look.fixes, state), BELIEVED)
+        for slip, fix, state, one in zip(by_slip, by_fix, by_states, read, strict=True)
     ]
     return Judge(
         model_id=name,
@@ -91,6 +92,7 @@ def fit_signals(read: Sequence[Signals], name: str) -> Judge:
         repair=repair,
         line=line,
         fixed=fixed,
+        states=states,
         chance=chance_of(both, [one.wrong for one in read], [one.code for one in read]),
     )
 

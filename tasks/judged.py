@@ -39,6 +39,7 @@ class Judged:
     over: NDArray[np.float32]  # (n,), bits over what such an edit usually gains in good code
     table: Table  # (number of lines, len(ALL))
     bits: NDArray[np.float32]  # (bytes,), by the model where it read, else by counts of tokens
+    fixed_times: Table  # (lines,), how much likelier to be fixed than the others, by its states
 
 
 def edit_odds(

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from codebyte.megabyte import Megabyte
 from codebyte.tasks.calibration import Usual
 from codebyte.tasks.candidates import LIGHT, gains_of, light_features
+from codebyte.tasks.counterfactual import states_width
 from codebyte.tasks.first_pass import Look
 from codebyte.tasks.reading import Reading
 
+MOST_STATE = 6e4  # what float16 can hold
 ODD_BITS = 4.0  # mean of a block by counts of tokens; code has 1 to 2, unknown prose up to 3.5
 
 Table = NDArray[np.float32]
@@ -28,6 +30,7 @@ class Answers:
     bits: Table  # (bytes,), 0 where it did not read
     entropy: Table  # (bytes,)
     read: NDArray[np.bool_]  # (lines,)
+    states: NDArray[np.float16]  # (lines, `states_width` of the model), 0 where it did not read
     seen: Places  # (n,), edits of the look that stand where it read
     light: Table  # (n, len(LIGHT))
     scored: Places  # (m,), which of those seen were scored in full
@@ -59,6 +62,7 @@ def ask(
     """
     reading = Reading(model, source)
     read = np.zeros(len(look.starts), bool)
+    states = np.zeros((len(look.starts), states_width(model)), np.float16)
     wanted = np.ones(len(look.starts), bool)
     if only is not None:
         wanted = np.isin(np.arange(1, len(look.starts) + 1), list(only))
@@ -73,6 +77,8 @@ def ask(
             continue
         reading.read(block)
         read[first:last] = True
+        means = reading.line_states(block, look.starts[first:last])
+        states[first:last] = means.clip(-MOST_STATE, MOST_STATE)
         mine = np.arange(*np.searchsorted(begins, [start, end]))
         mine = mine[wanted[look.rows[mine]]]
         edits = [look.edits[i] for i in mine]
@@ -89,6 +95,7 @@ def ask(
         bits=reading.bits,
         entropy=reading.entropy,
         read=read,
+        states=states,
         seen=np.concatenate([none, *seen]),
         light=np.concatenate(light),
         scored=np.concatenate([none, *scored]),

@@ -119,6 +119,26 @@ class Reading:
                 )
         return gains
 
+    def line_states(self, block: int, starts: NDArray[np.int64]) -> Bits:
+        """The mean state of the patches that end in each line of a block; 0 where none does.
+
+        Args:
+            block: its number.
+            starts: of its lines, places in the file.
+
+        Returns:
+            (lines, `states_width` of the model).
+        """
+        row, offset = self._row(block)
+        ends = row.patch_ends - offset
+        inside = (ends >= starts[0]) & (ends < self._ends[block]) if len(starts) else ends < 0
+        lines = np.searchsorted(starts, ends[inside], side="right") - 1
+        total = np.zeros((len(starts), row.patch_states.shape[1]), np.float32)
+        np.add.at(total, lines, row.patch_states[inside])
+        counts = np.maximum(np.bincount(lines, minlength=len(starts)), 1).astype(np.float32)
+        means: Bits = total / counts[:, None]
+        return means
+
     def _row(self, block: int) -> tuple[Row, int]:
         if block not in self._rows:
             start, end = self._starts[block], self._ends[block]

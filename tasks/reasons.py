@@ -11,6 +11,8 @@ LEAST_ODDS = -4.0  # log odds below which an edit is not offered
 LEAST_GAIN = 1.0  # bits; what gains less is as likely as it was
 LONGEST_SHOWN = 60  # characters of code in a message
 
+LEAST_TIMES = 3.0  # that a line is as likely to be fixed as others, to be worth saying
+
 _SAID = (  # feature, from what value on it is worth saying, how
     ("bits within kind", 1.5, "takes {bits:.0f} bits, {value:.1f} deviations over lines like it"),
     ("most excess in a token", 6.0, "one token is {value:.0f} bits more surprising than expected"),
@@ -83,11 +85,14 @@ def _best_edit(judged: Judged, source: bytes, path: str, row: int) -> tuple[Edit
 
 def _reasons(judged: Judged, row: int) -> tuple[str, ...]:
     values = dict(zip(ALL, judged.table[row].tolist(), strict=True))
-    return tuple(
+    said = [
         words.format(value=values[name], bits=values["bits"])
         for name, least, words in _SAID
         if values[name] >= least
-    )
+    ]
+    if (times := judged.fixed_times[row]) >= LEAST_TIMES:
+        said.append(f"the model finds it {times:.1f} times as likely to be fixed as the others")
+    return tuple(said)
 
 
 def _change(old: bytes, new: bytes) -> str:

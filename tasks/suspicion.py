@@ -2,6 +2,7 @@
 
     first look -> blocks worth reading -> edits there --screen--> the best --score in full--> odds
     lines: shape, kind, surprise, odds of their edits --> a slip? or will be fixed? --> probability
+           what the model has of them in its middle --------------------^
 
 All that is fitted is one JSON file beside the model's weights (`codebyte.tasks.fitting` writes it).
 """
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import codebyte
 from codebyte.errors import CheckpointError
@@ -27,10 +29,13 @@ from codebyte.tasks.questions import Answers, Places, ask
 from codebyte.tasks.trees import Forest, Linear, Steps
 from codebyte.tasks.usage import Usage
 
-FORMAT = 3
+FORMAT = 4
 PACKAGED = Path(codebyte.__file__).parent / "weights" / "scan.json"
 FEWEST = 6  # edits scored in full in any block
 SHARE = 0.014  # and more for each of its bytes
+BY_STATES = 0.6  # how much the states of a line count among the reasons to be fixed
+# As for the first look. docs/bugs.md says how both were chosen.
+BELIEVED = (1.5, -3.0, 0.1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +49,7 @@ class Judge:
     repair: Forest  # full features -> log odds
     line: Forest  # features of a line -> log odds that an edit of it went wrong
     fixed: Linear  # the same -> log odds that a commit will fix it
+    states: Linear  # the model's states of a line -> the same, but for a constant
     chance: Steps  # log odds of a line, both together -> probability
 
     def judge(
@@ -89,11 +95,13 @@ class Judge:
                 gains,
             ),
         )
-        chances = self.chance(
-            together(self.line.log_odds(table), fix_odds(self.fixed.log_odds(table), look.fixes))
-        )
+        by_states = self._by_states(told.states)
+        fixes = fix_odds(self.fixed.log_odds(table), look.fixes, by_states)
+        chances = self.chance(together(self.line.log_odds(table), fixes, BELIEVED))
         code, best = look.code, np.argsort(-odds, kind="stable")
-        lines = np.where(told.read & code, chances, look.lines)
+        judged = told.read & code
+        lines = np.where(judged, chances, look.lines)
+        usual_odds = by_states[judged].mean() if judged.any() else np.float32(0)
         bytes_read = np.repeat(told.read, np.diff(look.starts, append=len(source)))
         return Judged(
             lines=lines.astype(np.float32),
@@ -106,12 +114,18 @@ class Judge:
             over=full[best, FULL.index("gain over usual")],
             table=table,
             bits=np.where(bytes_read, told.bits, look.bits),
+            fixed_times=np.where(judged, np.exp(by_states - usual_odds), 1.0).astype(np.float32),
         )
 
     def _best(self, _: Places, light: Table, size: int) -> Places:
         """The edits of a block that deserve a full score."""
         odds = self.screen.log_odds(light)
         return np.sort(np.argsort(-odds, kind="stable")[: most_scored(size)])
+
+    def _by_states(self, states: NDArray[np.float16]) -> Table:
+        if states.shape[1] != len(self.states.mean):  # of a model of another shape
+            return np.zeros(len(states), np.float32)
+        return self.states.log_odds(states)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for JSON."""
@@ -125,6 +139,7 @@ class Judge:
             "repair": self.repair.as_dict(),
             "line": self.line.as_dict(),
             "fixed": self.fixed.as_dict(),
+            "states": self.states.as_dict(),
             "chance": self.chance.as_dict(),
         }
 
@@ -147,6 +162,7 @@ class Judge:
             repair=Forest.from_dict(data["repair"]),
             line=Forest.from_dict(data["line"]),
             fixed=Linear.from_dict(data["fixed"]),
+            states=Linear.from_dict(data["states"]),
             chance=Steps.from_dict(data["chance"]),
         )
 
@@ -165,9 +181,9 @@ def line_table(
     return np.column_stack([look.shape, surprise, odds, look.slips, look.fixes])
 
 
-def fix_odds(fixed: Table, at_first: Table) -> Table:
+def fix_odds(fixed: Table, at_first: Table, by_states: Table) -> Table:
     """Log odds that a commit will fix a line; the first look has seen more of them."""
-    return (fixed + at_first) * np.float32(0.5)
+    return (fixed + at_first) * np.float32(0.5) + by_states * np.float32(BY_STATES)
 
 
 def load_judge(path: Path | None = None) -> Judge:

@@ -157,9 +157,10 @@ class Linear:
     mean: Values  # (features,), of the drawn-in features
     weight: Values  # (features,), already over their deviations
 
-    def log_odds(self, table: Values) -> Values:
+    def log_odds(self, table: NDArray[np.floating[Any]]) -> Values:
         """(rows, features) -> (rows,)."""
-        odds: Values = ((drawn_in(table) - self.mean) @ self.weight).astype(np.float32)
+        drawn = drawn_in(table.astype(np.float32, copy=False))
+        odds: Values = ((drawn - self.mean) @ self.weight).astype(np.float32)
         return odds + np.float32(self.base)
 
     @classmethod

@@ -9,6 +9,7 @@ from test_counterfactual import MODELS
 from test_mutations import SOURCE
 
 from codebyte.errors import CheckpointError
+from codebyte.tasks.boosting import ranked
 from codebyte.tasks.bugs import line_suspicion, scan, scan_file
 from codebyte.tasks.calibration import deviations, usual, within
 from codebyte.tasks.edit import Edit
@@ -179,6 +180,47 @@ def test_what_was_fitted_says_the_same_after_a_round_trip_and_as_scikit_learn(
     one, other = (j.judge(MODEL, SOURCE, "a.py") for j in (fitted, again))
     np.testing.assert_allclose(one.lines, other.lines, atol=2e-3)
     assert again.model_id == "tiny"
+
+
+def test_states_of_a_model_of_another_shape_say_nothing(fitted: Judge) -> None:
+    def lines(judge: Judge) -> np.ndarray:
+        return judge.judge(MODEL, SOURCE, "a.py").lines
+
+    other = Linear(0.0, np.zeros(3, np.float32), np.ones(3, np.float32))
+    silent = replace(fitted.states, weight=np.zeros_like(fitted.states.weight))
+    np.testing.assert_array_equal(
+        lines(replace(fitted, states=other)), lines(replace(fitted, states=silent))
+    )
+    loud = replace(fitted.states, weight=np.ones_like(fitted.states.weight))
+    assert (lines(replace(fitted, states=loud)) != lines(fitted)).any()
+
+
+def test_a_line_that_the_states_find_likely_to_be_fixed_says_so(fitted: Judge) -> None:
+    judged = fitted.judge(MODEL, LONG, "a.py")
+    code = judged.read & judged.code
+    assert np.log(judged.fixed_times[code]).mean() == pytest.approx(0, abs=1e-4)
+    row = int(np.flatnonzero(code)[0])
+    for times, said in ((2.9, False), (3.0, True)):
+        judged.fixed_times[row] = times
+        reasons = finding_of(judged, LONG, "a.py", row, 0.5).reasons
+        assert any(f"{times:.1f} times as likely to be fixed" in it for it in reasons) == said
+
+
+def test_a_sum_that_ranks_learns_what_differs_within_files_only() -> None:
+    rng = np.random.default_rng(1)
+    tables, right = [], []
+    for i in range(60):
+        table = rng.normal(size=(20, 3)).astype(np.float16)
+        table[:, 1] = i  # the same in all of a file
+        place = int(np.argmax(table[:, 0].astype(np.float32) + 0.1 * rng.normal(size=20)))
+        tables.append(table)
+        right.append(np.arange(20) == place)
+    counted = [np.ones(20, bool)] * 60
+    linear, odds = ranked(tables, right, np.arange(60) % 4, counted)
+    assert linear.weight[0] > 3 * abs(linear.weight[2])
+    assert abs(linear.weight[1]) < 1e-4
+    firsts = [one[np.argmax(found)] for one, found in zip(right, odds, strict=True)]
+    assert np.mean(firsts) > 0.8  # by what was fitted without the file
 
 
 def test_trees_taken_out_of_scikit_learn_say_what_it_says() -> None:

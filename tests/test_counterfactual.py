@@ -1,14 +1,16 @@
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from codebyte.config import LevelConfig, ModelConfig
+from codebyte.fim import fim_prompt
 from codebyte.megabyte import Megabyte
 from codebyte.presets import PRESETS
 from codebyte.scoring import surprisal
-from codebyte.tasks.counterfactual import Change, Row
+from codebyte.tasks.counterfactual import Change, Row, states_width
 from codebyte.tasks.edit import Edit
 from codebyte.tasks.reading import Layout, Reading
 
@@ -43,7 +45,14 @@ def quick_model() -> Megabyte:
     )
 
 
-MODELS = {"quick": quick_model(), "any": random_model(PRESETS["tiny"])}
+def other_model() -> Megabyte:
+    """One of sparse attention, that edits are scored for by reading the whole row again."""
+    below, above = PRESETS["tiny"].levels
+    levels = (below, replace(above, pattern="window", window=8))
+    return random_model(replace(PRESETS["tiny"], levels=levels))
+
+
+MODELS = {"quick": quick_model(), "fixed": random_model(PRESETS["tiny"]), "other": other_model()}
 
 
 def read_anew(model: Megabyte, ids: np.ndarray, change: Change) -> np.ndarray:
@@ -114,6 +123,42 @@ def test_blocks_are_read_with_the_text_behind_them_in_view() -> None:
         each.read()
     cut = first.rindex(b"\n") + 1
     assert np.abs(one.bits[:cut] - other.bits[:cut]).max() > 1e-3
+
+
+def test_a_line_has_the_mean_of_what_the_trunk_has_of_the_patches_that_end_in_it() -> None:
+    model, layout = MODELS["quick"], Layout(block=96, before=32, after=32)
+    trunk = model.wiring.levels.above
+    seen: list[torch.Tensor] = []
+    hooks = [
+        block.register_forward_hook(lambda block, given, out: seen.append(out[0]))
+        for block in trunk.decoder.blocks
+    ]
+    reading = Reading(model, TEXT, layout)
+    starts = np.array([0, *(i + 1 for i, byte in enumerate(TEXT[:-1]) if byte == ord("\n"))])
+    for number, (start, end) in enumerate(reading.blocks):
+        before, after = TEXT[max(0, start - 32) : start], TEXT[end : end + 32]
+        prompt = fim_prompt(before, after)
+        ids = torch.tensor([[*prompt, *TEXT[start:end]]])
+        seen.clear()
+        with torch.inference_mode():
+            model(ids)
+            border = model.wiring.patch_ends(ids)[0].numpy()
+        states = torch.cat(seen[:2], dim=1).numpy()  # of the first of two layers, and of the last
+        places = np.flatnonzero(border) - 1 - len(prompt) + start
+        mine = starts[(starts >= start) & (starts < end)]
+        for line, found in zip(mine, reading.line_states(number, mine), strict=True):
+            stop = TEXT.index(b"\n", line) + 1
+            wanted = states[: len(places)][(places >= line) & (places < min(stop, end))]
+            expected = wanted.mean(axis=0) if len(wanted) else np.zeros(states_width(model))
+            np.testing.assert_allclose(found, expected, atol=1e-4)
+    for hook in hooks:
+        hook.remove()
+
+
+def test_a_model_of_another_shape_has_no_states_of_lines() -> None:
+    assert states_width(MODELS["other"]) == 0
+    reading = Reading(MODELS["other"], TEXT)
+    assert reading.line_states(0, np.array([0, 18])).shape == (2, 0)
 
 
 def test_every_byte_is_read_once_whatever_the_lines() -> None:

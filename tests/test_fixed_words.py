@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from codebyte.tasks.first_pass import OFFSET, SHARE, SLOPE, together
+from codebyte.tasks.first_pass import BELIEVED, together
 from codebyte.tasks.fixed_words import SHRUNK, FixedWords, word_features
 
 
 def test_two_reasons_add_up_their_chances() -> None:
     odds = together(np.array([1.8]), np.array([1.5]))
-    slip, fix = np.exp(SLOPE * 1.8 + OFFSET), np.exp(1.5 + SHARE * 1.8)
+    slope, offset, share = BELIEVED
+    slip, fix = np.exp(slope * 1.8 + offset), np.exp(1.5 + share * 1.8)
     assert odds[0] == pytest.approx(np.log(slip + fix))
 
 
