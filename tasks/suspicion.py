@@ -2,7 +2,7 @@
 
     first look -> blocks worth reading -> edits there --screen--> the best --score in full--> odds
     lines: shape, kind, surprise, odds of their edits --> a slip? or will be fixed? --> probability
-           what the model has of them in its middle --------------------^
+           the trunk's states of their patches -------------------------^
 
 All that is fitted is one JSON file beside the model's weights (`codebyte.tasks.fitting` writes it).
 """
@@ -182,7 +182,13 @@ def line_table(
 
 
 def fix_odds(fixed: Table, at_first: Table, by_states: Table) -> Table:
-    """Log odds that a commit will fix a line; the first look has seen more of them."""
+    """Log odds that a commit will fix a line; the first look has seen more of them.
+
+    Args:
+        fixed: by what the model's bits and edits say of it.
+        at_first: by the first look.
+        by_states: by the model's states of it; 0 where there are none.
+    """
     return (fixed + at_first) * np.float32(0.5) + by_states * np.float32(BY_STATES)
 
 
