@@ -33,6 +33,7 @@ FORMAT = 4
 PACKAGED = Path(codebyte.__file__).parent / "weights" / "scan.json"
 FEWEST = 6  # edits scored in full in any block
 SHARE = 0.014  # and more for each of its bytes
+TOGETHER = 4096  # lines whose states are weighed at once
 BY_STATES = 0.6  # how much the states of a line count among the reasons to be fixed
 # As for the first look. docs/bugs.md says how both were chosen.
 BELIEVED = (1.5, -3.0, 0.1)
@@ -125,7 +126,9 @@ class Judge:
     def _by_states(self, states: NDArray[np.float16]) -> Table:
         if states.shape[1] != len(self.states.mean):  # of a model of another shape
             return np.zeros(len(states), np.float32)
-        return self.states.log_odds(states)
+        starts = range(0, max(1, len(states)), TOGETHER)  # float32 of all lines would be too much
+        odds = [self.states.log_odds(states[start : start + TOGETHER]) for start in starts]
+        return np.concatenate(odds)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for JSON."""
