@@ -157,7 +157,7 @@ def speeds(files: Sequence[bytes]) -> tuple[float, float, float]:
     for i, data in enumerate(files):
         mixer.recall.add(str(i), data)
     text = b"".join(files)[:50_000]
-    logits = np.random.default_rng(1).normal(size=272).astype(np.float32)
+    logits = np.random.default_rng(1).normal(size=(1, 272)).astype(np.float32)
     places = range(40, 540)
     times = []
     for call in (lambda i: mixer.logits(logits, text[:i]), lambda i: mixer.propose(text[:i], 32)):

@@ -1,21 +1,21 @@
 """Time and memory of one layer of attention, forward and backward, by length and pattern.
 
 One head of width 32 (the growth does not depend on it), windows of 64 places, stride 8, dilations
-1, 4, 16, one row of 4,096 to 1,048,576 patches, each measured in processes of its own. Times are
-the best of several passes, since others can only slow a pass down; freed memory is kept meanwhile,
-as in training: otherwise the C library maps and clears what is larger than 32 MB anew each time,
-which from some length on is half of the time. Memory is the peak of one pass, above what was held
-before, in a process that gives back what is freed. Full attention goes as far as --longest-full;
-it grows with the square.
+1, 4, 16, one row of 4,096 to 1,048,576 patches. Times are the best of several rounds over all
+lengths: others can only slow a pass down, and what slows a round down does so at every length.
+Freed memory is kept meanwhile, as in training: otherwise the C library maps and clears what is
+larger than 32 MB anew each time, which from some length on is half of the time. Memory is the peak
+of one pass, above what was held before, in a process of its own that gives back what is freed.
+Full attention goes as far as --longest-full; it grows with the square.
 
 The bar: from 65,536 patches on, doubling the length multiplies time and memory by at most 2.2.
 """
 
 import json
-import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -41,24 +41,27 @@ def main() -> None:
     """Runs the benchmark, or one measurement of it."""
     options = parser(__doc__)
     options.add_argument("--longest-full", type=int, default=1 << 16)
-    options.add_argument("--passes", type=int, default=5)
-    options.add_argument("--worker", help="measure this: a JSON of pattern and length")
+    options.add_argument("--rounds", type=int, default=9)
+    options.add_argument("--worker", help="measure this: a JSON of pattern, lengths and rounds")
     args = options.parse_args()
     torch.set_num_threads(1)
     if args.worker is not None:
-        print(json.dumps(measure(**json.loads(args.worker))))
+        asked = json.loads(args.worker)
+        print(json.dumps(seconds(**asked) if "rounds" in asked else peak(**asked)))
         return
     report = Report("sparse_attention", quick=args.quick)
-    lengths, length = [], SHORTEST
-    while length <= (SHORTEST * 4 if args.quick else LONGEST):
-        lengths.append(length)
-        length *= 2
-    found: dict[str, dict[int, dict[str, float]]] = {name: {} for name in PATTERNS}
+    lengths = [SHORTEST]
+    while lengths[-1] < (SHORTEST * 4 if args.quick else LONGEST):
+        lengths.append(2 * lengths[-1])
+    found: dict[str, dict[int, dict[str, float]]] = {}
     for name in PATTERNS:
-        for length in lengths:
-            if name != "full" or length <= args.longest_full:
-                passes = 2 if name == "full" and length > 1 << 15 else args.passes
-                found[name][length] = ask(name, length, passes)
+        some = [n for n in lengths if name != "full" or n <= args.longest_full]
+        rounds = 2 if name == "full" or args.quick else args.rounds
+        times = ask(name=name, lengths=some, rounds=rounds)
+        found[name] = {
+            n: {"seconds": time, "bytes": ask(name=name, length=n)}
+            for n, time in zip(some, times, strict=True)
+        }
         rows = [
             [f"{length:,}", it["seconds"] * 1e3, it["bytes"] / 1e6, it["seconds"] / length * 1e6]
             for length, it in found[name].items()
@@ -68,30 +71,45 @@ def main() -> None:
     finish(report, found, SHORTEST if args.quick else COUNTED_FROM)
 
 
-def ask(name: str, length: int, passes: int) -> dict[str, float]:
-    """Measures time and memory, each in a fresh process."""
-    found = []
-    for keep in (True, False):
-        request = {"name": name, "length": length, "passes": passes if keep else 1, "keep": keep}
-        command = [sys.executable, __file__, "--worker", json.dumps(request)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        found.append(json.loads(done.stdout.splitlines()[-1]))
-    return {"seconds": found[0]["seconds"], "bytes": found[1]["bytes"]}
+def ask(**request: Any) -> Any:
+    """What a fresh process measures."""
+    command = [sys.executable, __file__, "--worker", json.dumps(request)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def measure(name: str, length: int, passes: int, keep: bool) -> dict[str, float]:
-    """Seconds of a pass and bytes at its peak."""
-    if keep:
-        keep_freed_memory()
+def seconds(name: str, lengths: list[int], rounds: int) -> list[float]:
+    """The best seconds of a pass, by length."""
+    keep_freed_memory()
+    attention = layer(name)
+    rows = [torch.randn(1, length, 32) for length in lengths]
+    times = [[run(attention, x) for x in rows] for _ in range(rounds)]
+    return [min(of_one) for of_one in zip(*times, strict=True)]
+
+
+def peak(name: str, length: int) -> int:
+    """Bytes at the peak of a pass, above those before it."""
+    attention = layer(name)
+    x = torch.randn(1, length, 32)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is what is held now
+    before = held("VmRSS")
+    run(attention, x)
+    return held("VmHWM") - before
+
+
+def layer(name: str) -> Attention:
+    """A layer, used once."""
     torch.manual_seed(1)
     attention = Attention(LevelConfig(dim=32, head_dim=32, window=64, **PATTERNS[name]))
     torch.nn.init.normal_(attention.to_out.weight)
     run(attention, torch.randn(1, 512, 32))
-    x = torch.randn(1, length, 32)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    seconds = min(run(attention, x) for _ in range(passes))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"seconds": seconds, "bytes": (peak - before) * 1024}
+    return attention
+
+
+def held(what: str) -> int:
+    """Resident bytes of this process: now, or at the peak."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(what)).split()[1])
 
 
 def run(attention: Attention, x: torch.Tensor) -> float:

@@ -22,8 +22,10 @@ from codebyte.sampling import Sampler, bits_of, until_stop
 from codebyte.vocab import EOT
 
 Cancel = Callable[[], bool]
-Change = Callable[[NDArray[np.float32], bytes], NDArray[np.float32]]  # (v,), the output -> (v,)
-Decide = Callable[[NDArray[np.float32]], tuple[int, float]]  # logits -> an id and its bits
+# (n, v) logits of n places in a row, the output before the last of them -> (n, v)
+Change = Callable[[NDArray[np.float32], bytes], NDArray[np.float32]]
+# (n + 1, v) logits along a guess of n bytes -> ids and their bits, as far as the guess was right
+Decide = Callable[[NDArray[np.float32], bytes], list[tuple[int, float]]]
 Prompt = bytes | Sequence[int]
 
 CHUNK = 512  # ids fed at once, with a mark after them: by 256, a prompt takes a third longer
@@ -130,7 +132,8 @@ class Decoder:
             choose: says which id comes next.
             most: bytes.
             cancel: asked between bytes; True ends the output.
-            change: gives other logits for the model's, as a mixer does.
+            change: gives other logits for the model's, as a mixer does. It is also asked about
+                places along a guess that turns out wrong.
 
         Returns:
             Why it ended: "eot", "budget" or "cancel".
@@ -142,13 +145,18 @@ class Decoder:
         output = bytearray()
         guesser = Guesser(self.draft)
 
-        def decide(logits: NDArray[np.float32]) -> tuple[int, float]:
+        def decide(rows: NDArray[np.float32], guess: bytes) -> list[tuple[int, float]]:
             if change is not None:
-                logits = change(logits, bytes(output))
-            byte = choose(logits)
-            if byte != EOT:
-                output.append(byte)
-            return byte, bits_of(logits, byte)
+                rows = change(rows, bytes(output) + guess)
+            found: list[tuple[int, float]] = []
+            for logits in rows:
+                byte = choose(logits)
+                if byte != EOT:
+                    output.append(byte)
+                found.append((byte, bits_of(logits, byte)))
+                if len(found) > len(guess) or byte != guess[len(found) - 1]:
+                    break
+            return found
 
         decoder = self
         decided: list[tuple[int, float]] = []  # and not yielded yet, the next one last
@@ -160,7 +168,7 @@ class Decoder:
                 if count:
                     decoder, decided = decoder._after(byte, guesser, decide, most - count - 1)
                 else:
-                    decided = [decide(decoder._state.logits[0].detach().cpu().numpy())]
+                    decided = decide(decoder._state.logits.detach().cpu().numpy(), b"")
             byte, bits = decided.pop()
             if byte == EOT:
                 return "eot"
@@ -168,27 +176,24 @@ class Decoder:
         return "budget"
 
     @torch.inference_mode()
-    def bits(self, ids: Sequence[int], *, change: Change | None = None) -> NDArray[np.float32]:
-        """Surprise of what may come after the prompt and each of some ids; the prompt stays.
+    def bits(self, text: bytes, *, change: Change | None = None) -> NDArray[np.float32]:
+        """Surprise of what may come after the prompt and each byte of a text; the prompt stays.
 
         Args:
-            ids: at most as many as there is room for.
-            change: as for `decode`; specials among the ids are no part of the output it is told.
+            text: at most as long as there is room for.
+            change: as for `decode`.
 
         Returns:
-            (n + 1, v), -log2 p of every id: first in place of the first of the ids, last after all.
+            (n + 1, v), -log2 p of every id: first in place of the first byte, last after all.
         """
         if self._prompt < len(self._ids):
             self._go_back(self._prompt)
         rows = self._state.logits
-        if ids:
-            rest = self.model.step(torch.tensor([list(ids)]), self._state.snapshot())[0]
+        if text:
+            rest = self.model.step(torch.tensor([list(text)]), self._state.snapshot())[0]
             rows = torch.cat([rows, rest])
         if change is not None:
-            logits = rows.float().cpu().numpy()
-            texts = [bytes(id for id in ids[:i] if id < EOT) for i in range(len(logits))]
-            changed = [change(row, text) for row, text in zip(logits, texts, strict=True)]
-            rows = torch.from_numpy(np.stack(changed))
+            rows = torch.from_numpy(change(rows.float().cpu().numpy(), text))
         bits: NDArray[np.float32] = (rows.float().log_softmax(-1) / -math.log(2)).cpu().numpy()
         return bits
 
@@ -206,14 +211,12 @@ class Decoder:
         if self.room <= 0:
             other = Decoder(self.model, draft=self.draft)
             other.prefill([*self._ids, byte][-max(1, self.model.config.context // 2) :])
-            return other, [decide(other._state.logits[0].detach().cpu().numpy())]
+            return other, decide(other._state.logits.detach().cpu().numpy(), b"")
         guess = guesser.guess(bytes(self._text) + bytes((byte,)), min(most, self.room - 1))
         ids = [byte, *guess]
         try:
             verifier = Verifier(self.model, self._state, ids)
-            decided = [decide(verifier.logits[0])]
-            while len(decided) < len(ids) and decided[-1][0] == ids[len(decided)]:
-                decided.append(decide(verifier.logits[len(decided)]))
+            decided = decide(verifier.logits, guess)
             kept = ids[: len(decided)]
             if byte == NEWLINE:
                 verifier.accept(1)

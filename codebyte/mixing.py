@@ -64,18 +64,18 @@ class Mixer:
         return (-nats / math.log(2)).astype(np.float32)
 
     def logits(self, logits: Floats, recent: bytes) -> Floats:
-        """The logits of the next id, (v,), with the changes of the candidates added.
+        """The logits of the next ids, (n, v), with the changes of the candidates added.
 
         Args:
-            logits: (v,), the model's.
-            recent: the bytes before the place, of which the last REACH count.
+            logits: (n, v), the model's at n places in a row; many cost little more than two.
+            recent: the bytes before the last place, of which REACH + n - 1 count.
         """
-        own = logits - logits.max()
-        own -= np.float32(math.log(float(np.exp(own).sum())))
-        clues = find_clues(self.recall, own[None, :NUM_BYTES], _last(recent))
-        changes = self.weights.hidden(clues.features[0]) @ self.weights.outer
-        usable = clues.usable[0]
-        own[clues.candidates[0][usable]] += changes[usable]
+        own = logits - logits.max(axis=1, keepdims=True)
+        own -= np.log(np.exp(own).sum(axis=1, keepdims=True))
+        clues = find_clues(self.recall, own[:, :NUM_BYTES], _last(recent, REACH + len(own) - 1))
+        changes = self.weights.hidden(clues.features) @ self.weights.outer
+        rows, which = clues.usable.nonzero()
+        own[rows, clues.candidates[rows, which]] += changes[rows, which]
         return own
 
     def propose(self, context: bytes, most: int) -> bytes:
@@ -87,7 +87,7 @@ class Mixer:
             context: the bytes before the place.
             most: of bytes to give.
         """
-        found = self.recall.matches(_last(context))
+        found = self.recall.matches(_last(context, REACH))
         place = int(found.places[int(found.lengths[:, 0].argmax()), 0])
         return self.recall.read(place, most) if place else b""
 
@@ -175,6 +175,6 @@ def log_probabilities(model: Megabyte, data: bytes) -> Iterator[tuple[int, Float
         scored = start + window.shape[1]
 
 
-def _last(recent: bytes) -> Bytes:
-    """The last bytes, (REACH,), with NUL bytes before them where there are fewer."""
-    return np.frombuffer(recent[-REACH:].rjust(REACH, b"\0"), np.uint8)
+def _last(recent: bytes, count: int) -> Bytes:
+    """The last so many bytes, with NUL bytes before them where there are fewer."""
+    return np.frombuffer(recent[-count:].rjust(count, b"\0"), np.uint8)

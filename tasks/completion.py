@@ -284,7 +284,7 @@ def _end(pieces: Generator[Piece, None, Completion]) -> Completion:
 def _mixed(
     mixer: Mixer, before: bytes, logits: NDArray[np.float32], output: bytes
 ) -> NDArray[np.float32]:
-    return mixer.logits(logits, before + output[-REACH:])
+    return mixer.logits(logits, before + output)
 
 
 class _Clock:

@@ -352,7 +352,8 @@ def test_an_output_of_many_lines_leaves_the_prompt_as_it_was(make_model: MakeMod
     decoder.prefill(CODE)
 
     def newline(logits: np.ndarray, output: bytes) -> np.ndarray:
-        return np.where(np.arange(len(logits)) == 10, np.float32(0), np.float32(-99))
+        row = np.where(np.arange(logits.shape[1]) == 10, np.float32(0), np.float32(-99))
+        return np.repeat(row[None], len(logits), axis=0)
 
     steps = decoder.decode(Sampler(SamplingParams()), 2 * MOST_MARKS, change=newline)
     assert [byte for byte, _ in steps] == [10] * 2 * MOST_MARKS

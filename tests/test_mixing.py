@@ -45,9 +45,19 @@ def test_the_mixed_chances_of_all_bytes_sum_to_one(mixer: Mixer) -> None:
         ]
         assert sum(2.0**-b for b in bits) == pytest.approx(1.0, abs=2e-4)
         logits = np.concatenate([own[0], np.full(16, -30.0, np.float32)])
-        decoded = mixer.logits(logits, before)
+        (decoded,) = mixer.logits(logits[None], before)
         chances = np.exp(decoded) / np.exp(decoded).sum()
         np.testing.assert_allclose(chances[:256], 2.0 ** -np.array(bits), atol=2e-4)
+
+
+def test_many_places_at_once_are_mixed_as_each_alone(mixer: Mixer) -> None:
+    rng = np.random.default_rng(2)
+    text = APP[150:200] + OTHER[:40]
+    rows = rng.normal(size=(60, 272)).astype(np.float32) * 3
+    together = mixer.logits(rows, text)
+    for i, row in enumerate(rows):
+        (alone,) = mixer.logits(row[None], text[: len(text) - len(rows) + 1 + i])
+        np.testing.assert_allclose(together[i], alone, rtol=1e-6, atol=1e-6)
 
 
 def test_without_texts_hardly_anything_changes_where_the_model_is_even() -> None:
