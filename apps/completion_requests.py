@@ -16,6 +16,7 @@ MODEL = "codebyte"
 BYTES_PER_TOKEN = 4  # bytes that one of a client's tokens stands for in max_tokens
 LONGEST = 1 << 14  # bytes of one completion, whatever max_tokens says
 MOST_CHOICES = 16  # prompts times n of one request
+_LEAST_RANDOM = 0.05  # of temperatures
 
 Byte = Annotated[int, Field(ge=0, le=255)]
 
@@ -54,7 +55,9 @@ class CompletionsRequest(BaseModel):
     prompt: str | list[str] | list[Byte] | list[list[Byte]] = ""
     suffix: str | None = None
     max_tokens: int | None = Field(16, ge=0, description="each stands for 4 bytes")
-    temperature: float | None = Field(1.0, ge=0, le=2)
+    temperature: float | None = Field(
+        None, ge=0, le=2, description="1 if not given, but 0 for one text between two"
+    )
     top_p: float | None = Field(1.0, gt=0, le=1)
     n: int | None = Field(1, ge=1)
     best_of: int | None = Field(None, ge=1)
@@ -150,7 +153,7 @@ def job_of(asked: CompletionsRequest) -> Job:
         for _ in range(times):
             params = SamplingParams(
                 max_new_bytes=most,
-                temperature=1.0 if asked.temperature is None else asked.temperature,
+                temperature=_temperature(asked, suffix),
                 top_p=1.0 if asked.top_p is None else asked.top_p,
                 seed=seed_of(asked.seed, len(choices)),
                 stop=tuple(encoded(stop) for stop in stops),
@@ -167,6 +170,21 @@ def job_of(asked: CompletionsRequest) -> Job:
                 )
             )
     return Job(asked=asked, choices=choices)
+
+
+def _temperature(asked: CompletionsRequest, suffix: bytes) -> float:
+    """As asked; without a word on it, one text between two others is the likeliest one.
+
+    Zed gives no temperature, and none of OpenAI's clients wants random code at a caret.
+    """
+    if asked.temperature is None:
+        return 0.0 if suffix and (asked.n or 1) == 1 else 1.0
+    return steady(asked.temperature)
+
+
+def steady(temperature: float) -> float:
+    """A temperature, 0 where it is as good as 0: Continue asks with 0.01 for the likeliest text."""
+    return temperature if temperature >= _LEAST_RANDOM else 0.0
 
 
 def seed_of(seed: int | None, index: int = 0) -> int | None:

@@ -46,7 +46,7 @@ def _whole(session: Session, job: Job, running: Running) -> dict[str, Any] | Non
     """Runs a job to its end; in a worker thread."""
     choices = []
     for choice in job.choices:
-        for item in running.follow(*_items(session, choice, running, tries=TRIES)):
+        for item in running.follow(*_items(session, choice, running)):
             _note(choice, item)
         if running.cancel.is_set():
             return None
@@ -87,9 +87,7 @@ async def _stream(
         yield {**job.body([]), "usage": job.usage()}
 
 
-def _items(
-    session: Session, choice: Choice, running: Running, *, tries: int = 1
-) -> tuple[Items, int]:
+def _items(session: Session, choice: Choice, running: Running) -> tuple[Items, int]:
     """What a choice is made of, and how much is read for it."""
     # Between two texts an editor asks; elsewhere, and where bits are wanted, they are the model's.
     alone = not choice.suffix or choice.scored
@@ -99,7 +97,7 @@ def _items(
         choice.params,
         client=running.client,
         alone=alone,
-        tries=tries,
+        tries=TRIES,
         cancel=running.cancel,
     )
     return items, len(choice.prefix) + len(choice.suffix)

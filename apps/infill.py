@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
-from codebyte.apps.completion_requests import BYTES_PER_TOKEN, LONGEST, MODEL, seed_of
+from codebyte.apps.completion_requests import BYTES_PER_TOKEN, LONGEST, MODEL, seed_of, steady
 from codebyte.apps.context import with_context
 from codebyte.apps.held_back import IndentedLines, UnclosedText
 from codebyte.apps.lines import encoded
@@ -108,7 +108,7 @@ class _Filling:
             return  # other texts alone, to be remembered: here they are read after the suffix
         tokens = _USUAL if asked.n_predict is None else asked.n_predict
         sampling = SamplingParams(
-            temperature=asked.temperature or 0.0,
+            temperature=steady(asked.temperature or 0.0),
             top_k=asked.top_k or 0,
             top_p=1.0 if asked.top_p is None else asked.top_p,
             seed=seed_of(asked.seed),

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
 import codebyte
-from codebyte.apps.completion_requests import MODEL, CompletionsRequest, Segments, seed_of
+from codebyte.apps.completion_requests import MODEL, CompletionsRequest, Segments, seed_of, steady
 from codebyte.apps.context import with_context
 from codebyte.apps.lines import encoded
 from codebyte.apps.serving import Running, Serving, gone
@@ -96,6 +96,4 @@ def _text(
 
 def _sampling(asked: CompletionsRequest) -> SamplingParams:
     """Greedy, unless the client names a temperature."""
-    named = "temperature" in asked.model_fields_set
-    temperature = asked.temperature if named and asked.temperature is not None else 0.0
-    return SamplingParams(temperature=temperature, seed=seed_of(asked.seed))
+    return SamplingParams(temperature=steady(asked.temperature or 0.0), seed=seed_of(asked.seed))

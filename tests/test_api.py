@@ -102,14 +102,29 @@ def test_what_follows_is_taken_into_account(client: httpx.Client) -> None:
     assert (choice["text"], choice["finish_reason"]) == (HOLE, "stop")
 
 
-def test_a_text_that_need_not_stream_ends_where_the_suffix_follows_best(
-    client: httpx.Client,
+@pytest.mark.parametrize("how", [{}, {"temperature": None}, {"temperature": 0.01}])
+def test_a_text_ends_where_the_suffix_follows_best(
+    client: httpx.Client, how: dict[str, float | None]
 ) -> None:
-    asked = {"prompt": ENDLESS * 3 + "ti", "suffix": "tick!", "max_tokens": 10}
+    asked = {"prompt": ENDLESS * 3 + "ti", "suffix": "tick!", "max_tokens": 10} | how
     choice = completed(client, **asked)["choices"][0]
     assert (choice["text"][-6:], choice["finish_reason"]) == (" tock ", "stop")
-    *chunks, _ = streamed(client, **asked, temperature=0, stream=True)
-    assert len(text_of(chunks)) == 40
+    *chunks, _ = streamed(client, **{"temperature": 0} | asked, stream=True)
+    assert text_of(chunks) == choice["text"]
+
+
+def test_zed_gets_the_likeliest_text_though_it_says_no_temperature(client: httpx.Client) -> None:
+    prompt = f"<|fim_prefix|>{BEFORE}<|fim_suffix|>{AFTER}<|fim_middle|>"
+    stops = ["<|endoftext|>", "<|fim_middle|>"]
+    asked = {"model": "codebyte", "prompt": prompt, "max_tokens": 100, "stop": stops}
+    assert {client.post("/v1/completions", json=asked).json()["choices"][0]["text"]} == {HOLE}
+
+
+def test_several_texts_differ_unless_told_otherwise(client: httpx.Client) -> None:
+    asked = {"prompt": "", "max_tokens": 16, "n": 4, "seed": 1}
+    for more in ({}, {"suffix": AFTER}):
+        choices = completed(client, **asked, **more, temperature=None)["choices"]
+        assert len({choice["text"] for choice in choices}) > 1
 
 
 @pytest.mark.parametrize("stop", ["width * h", ["nowhere", "width * h"]])
