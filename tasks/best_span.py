@@ -8,6 +8,9 @@ like it. So it writes more than is wanted, and its texts, and copies, are cut wh
 is greatest, which is P(text | prefix, suffix) but for a factor that all have in common. It is asked
 for those beginnings where text and first byte of the suffix are likeliest. Of 240 spans of held-out
 files this found 33 %; ending where the suffix is repeated found 19 %, and copying 21 %.
+
+Of 600 gaps inside lines of such files, 325 are found with six beginnings at most 7 bits behind the
+likeliest and 32 bytes of suffix, and no more with eight, any distance, and 64 bytes.
 """
 
 import numpy as np
@@ -17,6 +20,7 @@ from codebyte.sampling import whole_characters
 from codebyte.tasks.hole import TAIL, Hole, bits_along
 
 NOTHING = 8.0  # bits: nothing is seldom missing where somebody types
+BEHIND = 7.0  # bits: what lies further behind the likeliest does not catch up
 
 
 def ranked_spans(
@@ -26,7 +30,7 @@ def ranked_spans(
 
     Args:
         hole: with a suffix.
-        tries: texts that are compared, out of all beginnings of a few long ones.
+        tries: texts that are compared, at most, out of all beginnings of a few long ones.
         line: whether they end before a newline, and may be empty: nothing may be missing. Else they
             are blank only if there are no others.
         shown: at most so many.
@@ -36,20 +40,22 @@ def ranked_spans(
     texts = [written, *hole.copies()]
     if line:
         texts = [text.partition(b"\n")[0].rstrip(b"\r") for text in texts]
-    ends: list[tuple[float, float, bytes, int]] = []  # bits with a byte more, bits, text, its end
+    found: dict[bytes, tuple[float, float]] = {}  # bits with a byte of the suffix, and without
     for text in dict.fromkeys(texts):
         bits = plain.bits(text)
         so_far = np.concatenate([[0.0], bits_along(bits, text).cumsum(dtype=np.float64)])
+        so_far[0] += NOTHING
         shortest = 0 if line else len(text) - len(text.lstrip()) + 1
         for end in range(shortest, len(text) + 1):
             if not hole.characters or whole_characters(text[max(0, end - 4) : end]) == min(end, 4):
-                ends.append((so_far[end] + bits[end, tail[0]], so_far[end], text, end))
-    likely = {text[:end]: bits for _, bits, text, end in sorted(ends)[:tries]}
+                found[text[:end]] = so_far[end] + bits[end, tail[0]], so_far[end]
+    order = sorted(found, key=found.__getitem__)
+    most = found[order[:shown][-1]][0] + BEHIND if order else 0.0
+    likely = [text for text in order[:tries] if found[text][0] <= most]
     totals: dict[bytes, float] = {}
     for text in sorted(likely):  # each goes on from the last one where it can
         if middle.cancel():
             break
-        totals[text] = likely[text] + float(bits_along(plain.bits(tail, text), tail).sum())
-        totals[text] += 0.0 if text else NOTHING
+        totals[text] = found[text][1] + float(bits_along(plain.bits(tail, text), tail).sum())
     best = sorted(totals, key=totals.__getitem__)[:shown] or [written]
     return [(text, bits_along(middle.bits(text), text)) for text in best]

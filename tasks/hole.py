@@ -13,7 +13,7 @@ from codebyte.decoder import Cancel, Change, Decoder
 from codebyte.sampling import Sampler, whole_characters
 from codebyte.tasks.draft import Steps
 
-TAIL = 64  # bytes of the suffix that a text should lead to
+TAIL = 32  # bytes of the suffix that a text should lead to
 _SHORTEST_COPY = 4  # bytes before the caret that must stand elsewhere too
 
 
