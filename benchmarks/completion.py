@@ -16,7 +16,7 @@ path only to the model. All sides end at the newline, or after 160 bytes. Conten
 Spans: 200 seeded stretches of 1 to 256 bytes (the logarithm even), in the same way. Greedily they
 end where the model says so or the suffix begins, as copying does; the best of 8 are cut where the
 suffix follows best (codebyte.tasks.best_span). Inside a line: 200 stretches of 1 to 64 bytes with
-more of their line after them. There an editor is shown the best of five; greedy is as with spans.
+more of their line after them. There an editor is shown the best of six; greedy is as with spans.
 """
 
 import multiprocessing
