@@ -89,6 +89,13 @@ def bits_of(logits: NDArray[np.float32], chosen: int) -> float:
     return nats / math.log(2)
 
 
+def bits_of_each(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Surprise of every id in bits, (v,)."""
+    nats = logits - logits.max()
+    bits: NDArray[np.float32] = (np.log(np.exp(nats).sum()) - nats) / np.float32(math.log(2))
+    return bits
+
+
 def whole_characters(text: bytes) -> int:
     """How many bytes of a text are left without a UTF-8 character cut off at its end."""
     for back in range(1, min(3, len(text)) + 1):

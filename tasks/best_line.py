@@ -9,6 +9,9 @@ out and compared by what the model makes of the whole. The fewest bits win, adde
 Not all of the second, because the prompt of the first has told of the suffix already. Of 339 lines
 of held-out files this found 27.7 %; adding the bits of text and EOT after the first prompt, and of
 text and suffix after the second, found 23.9 %.
+
+Of 678 lines, with the mixer, greedy decoding finds 184, the best of it and copies 197, and the best
+of eight and copies 208 (207 where those at most 5 bits behind are asked about the suffix).
 """
 
 from collections.abc import Iterator
@@ -17,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codebyte.config import SamplingParams
-from codebyte.sampling import Sampler, bits_of
-from codebyte.tasks.hole import TAIL, Hole, bits_along
+from codebyte.sampling import Sampler, bits_of_each
+from codebyte.tasks.hole import BEHIND, TAIL, Hole, bits_along
 from codebyte.vocab import EOT, NUM_BYTES
 
 TAIL_COUNTS = 0.7  # of the bits of the suffix
@@ -35,34 +38,49 @@ def ranked_lines(
     Args:
         hole: where the line goes on.
         tries: texts that the model writes; copies come on top.
-        shown: greedy decoding's, which one may have seen, is among the first so many.
+        shown: greedy decoding's, which one may have seen, is among the first so many. None: only
+            the best matters.
     """
     middle, plain, most = hole.middle, hole.plain, hole.most
     watching = _Watching(hole.characters)
-    found = [middle.write(b"", watching, most, line=True)]
-    if hole.followed and tries > 1:
+    greedy = middle.write(b"", watching, most, line=True)
+    found = [greedy]
+    if hole.followed and tries > 1 and plain.read():
         found.append(plain.write(b"", hole.greedy, most, line=True))
-    for start in watching.branches(found[0], tries - len(found)):
+    for start in watching.branches(greedy, tries - len(found)):
         found.append(middle.write(start, hole.greedy, most - len(start), line=True))
     found += (text.partition(b"\n")[0] for text in hole.copies())
     found = [text.rstrip(b"\r") for text in found]
     kept = list(dict.fromkeys(text for text in found if text)) or [b""]
     if middle.cancel() or (len(kept) == 1 and kept[0] == found[0]):
         kept = [found[0]]
-    scored, totals = [], np.zeros(len(kept))
-    for i, text in enumerate(kept):
-        bits = middle.bits(text)
-        scored.append(bits_along(bits, text))
-        totals[i] = scored[-1].sum() - np.logaddexp2.reduce(-bits[-1, ENDS])
-    if len(kept) > 1 and hole.followed:
+    scored: dict[bytes, NDArray[np.float32]] = {}
+    totals: dict[bytes, float] = {}
+    for text in kept:
+        seen = watching.cost(text) if text == greedy else None
+        scored[text], end = seen or _cost(middle.bits(text), text)
+        totals[text] = float(scored[text].sum()) + end
+    near = [text for text in kept if shown or totals[text] <= min(totals.values()) + BEHIND]
+    if len(near) > 1 and hole.followed and plain.read():
         tail = hole.suffix[:TAIL]
-        for i, text in enumerate(kept):
-            totals[i] += TAIL_COUNTS * bits_along(plain.bits(tail, text), tail).sum()
-    order = totals.argsort(kind="stable").tolist()
-    if shown is not None and kept[0] == found[0] and order.index(0) >= shown:
-        order.remove(0)
-        order.insert(shown - 1, 0)
-    return [(kept[i], scored[i]) for i in order]
+        for text in near:
+            bits = bits_along(plain.bits(tail, text), tail)
+            totals[text] += TAIL_COUNTS * float(bits.sum())
+    order = sorted(near, key=totals.__getitem__)
+    if shown is not None and kept[0] == found[0] and order.index(kept[0]) >= shown:
+        order.remove(kept[0])
+        order.insert(shown - 1, kept[0])
+    return [(text, scored[text]) for text in order]
+
+
+def _cost(bits: NDArray[np.float32], text: bytes) -> tuple[NDArray[np.float32], float]:
+    """The bits of a text's bytes, and those of the end of the line after it.
+
+    Args:
+        bits: (n + 1, v), as `Prompted.bits` gives them.
+        text: of n bytes.
+    """
+    return bits_along(bits, text), -float(np.logaddexp2.reduce(-bits[len(text), ENDS]))
 
 
 class _Watching(Sampler):
@@ -70,26 +88,31 @@ class _Watching(Sampler):
 
     def __init__(self, characters: bool) -> None:
         super().__init__(SamplingParams(), characters=characters)
-        self._spent = 0.0
-        self._others: list[list[tuple[float, int]]] = []  # bits of the way there, the byte
+        self._bits: list[NDArray[np.float32]] = []  # (v,) of all ids at each place
+        self._chosen: list[int] = []
 
     def __call__(self, logits: NDArray[np.float32]) -> int:
         chosen = super().__call__(logits)
-        second = logits[:NUM_BYTES].copy()
-        if chosen < NUM_BYTES:
-            second[chosen] = -np.inf
-        likely = np.argpartition(second, -_OTHERS)[-_OTHERS:].tolist()
-        self._others.append([(self._spent + bits_of(logits, other), other) for other in likely])
-        self._spent += bits_of(logits, chosen)
+        self._bits.append(bits_of_each(logits))
+        self._chosen.append(chosen)
         return chosen
+
+    def cost(self, text: bytes) -> tuple[NDArray[np.float32], float] | None:
+        """As `_cost`, of the text that was chosen; None if what comes after it was not asked."""
+        return _cost(np.stack(self._bits), text) if len(self._bits) > len(text) else None
 
     def branches(self, text: bytes, most: int) -> Iterator[bytes]:
         """The likeliest beginnings of other texts; ASCII, so that no character is cut."""
-        ranked = sorted(
-            (bits, place, other)
-            for place, others in enumerate(self._others[: min(_BRANCHES, len(text) + 1)])
-            for bits, other in others
-            if other < 128 and text[:place].isascii()
-        )
-        for _, place, other in ranked[: max(0, most)]:
+        spent, ranked = 0.0, []
+        for place, (bits, chosen) in enumerate(zip(self._bits, self._chosen, strict=True)):
+            if place == _BRANCHES or place > len(text):
+                break
+            others = bits[:NUM_BYTES].copy()
+            if chosen < NUM_BYTES:
+                others[chosen] = np.inf
+            for other in np.argpartition(others, _OTHERS)[:_OTHERS].tolist():
+                if other < 128 and text[:place].isascii():
+                    ranked.append((spent + float(bits[other]), place, other))
+            spent += float(bits[chosen])
+        for _, place, other in sorted(ranked)[: max(0, most)]:
             yield text[:place] + bytes([other])

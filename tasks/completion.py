@@ -117,8 +117,9 @@ class Completer:
             raw: leaves out all rules and filters: the model, stop strings, limits and the beginning
                 of the suffix end it.
             tries: texts that are compared, greedily, where there is a suffix: rests of a line (see
-                best_line.py) or, raw, spans (best_span.py). The best one comes in one piece. Inside
-                a line, before other text, some are compared anyway.
+                best_line.py) or, raw, spans (best_span.py). The best one comes in one piece. At the
+                end of a line the greedy one is compared with copies, and inside a line some are
+                compared, anyway.
             mixer: knows the repository, for this request alone; None for the completer's own.
 
         Raises:
@@ -143,7 +144,7 @@ class Completer:
                 search = partial(ranked_spans, tries=max(tries, ENDS), line=True)
             elif tries > 1 and raw:
                 search = partial(ranked_spans, tries=tries)
-            elif tries > 1 and not several:
+            elif not (raw or several) and (tries > 1 or hole.copies()):
                 search = partial(ranked_lines, tries=tries)
             steps = search and _best(hole, search, "stop" if raw else "line")
         if steps is None:
@@ -190,9 +191,9 @@ class Completer:
         clock = _Clock(cancel, max_seconds)
         hole = self._hole(prefix, suffix, path, None, LINE_BYTES, clock, mixer)
         whole, cached = hole.middle.read(), self._decoder.cached
-        if not whole or not (room := hole.room()):
+        if not whole or not hole.room:
             return []
-        hole = replace(hole, most=min(LINE_BYTES, room))
+        hole = replace(hole, most=min(LINE_BYTES, hole.room))
         found: dict[bytes, Completion] = {}
         tries = most + _SPARE
         if caret_between(prefix, suffix).inside:
@@ -259,9 +260,9 @@ class Completer:
 
 def _best(hole: Hole, search: Search, reason: str) -> Steps | None:
     """What a search finds, all at once; None if there is no room to compare texts."""
-    if not (room := hole.room()):
+    if not hole.room:
         return None
-    hole = replace(hole, most=min(hole.most, room))
+    hole = replace(hole, most=min(hole.most, hole.room))
     text, bits = search(hole)[0]
     return _given(text, bits, hole.most, "cancel" if hole.middle.cancel() else reason)
 

@@ -14,6 +14,7 @@ from codebyte.sampling import Sampler, whole_characters
 from codebyte.tasks.draft import Steps
 
 TAIL = 32  # bytes of the suffix that a text should lead to
+BEHIND = 6.0  # bits: a text further behind the best, before the suffix is asked, does not catch up
 _SHORTEST_COPY = 4  # bytes before the caret that must stand elsewhere too
 
 
@@ -25,6 +26,11 @@ class Prompted:
     ids: list[int]
     cancel: Cancel
     change: Change | None = None  # as for `Decoder.decode`
+
+    @property
+    def room(self) -> int:
+        """How many ids fit after the prompt."""
+        return self.decoder.model.config.context - 1 - len(self.ids)
 
     def read(self) -> bool:
         """Whether all of the prompt was read, or is known; not if cancelled."""
@@ -105,11 +111,10 @@ class Hole:
         """Chooses the likeliest bytes."""
         return Sampler(SamplingParams(), characters=self.characters)
 
+    @property
     def room(self) -> int:
-        """Longest text that can be scored with the suffix after it; 0 if cancelled."""
-        if not (self.middle.read() and self.plain.read()):
-            return 0
-        return max(0, min(it.decoder.room for it in (self.middle, self.plain)) - TAIL)
+        """Longest text that can be scored with the suffix after it."""
+        return max(0, min(self.middle.room, self.plain.room) - TAIL)
 
     def copies(self) -> list[bytes]:
         """Texts that stand elsewhere after what is before the hole, here or in the repository."""
