@@ -23,7 +23,7 @@ from codebyte.apps.serving import Running, Serving, gone
 from codebyte.apps.streams import in_thread
 from codebyte.config import SamplingParams
 from codebyte.errors import InputError
-from codebyte.tasks.completion import Completion
+from codebyte.tasks.completion import FEW_TRIES, Completion
 
 _USUAL = 128  # tokens, where n_predict does not say
 _TYPES = {"eot": "eos", "line": "eos", "block": "eos", "suffix": "eos", "stop": "word"}
@@ -120,6 +120,7 @@ class _Filling:
             suffix,
             max_new_bytes=LONGEST if tokens < 0 else min(tokens * BYTES_PER_TOKEN, LONGEST),
             sampling=sampling,
+            tries=1 if asked.stream else FEW_TRIES,
             replaces=False,
             cancel=running.cancel,
         )

@@ -122,7 +122,7 @@ class CodebyteServer(LanguageServer):
     ) -> "tuple[Completion, Positions, int] | None":
         """What belongs at a caret, the text and the caret's byte; None if overtaken by a newer."""
         session = await self.session()
-        from codebyte.tasks.completion import Completion
+        from codebyte.tasks.completion import FEW_TRIES, Completion
         from codebyte.tasks.neighbours import root_of
 
         places = self.places(uri)
@@ -140,6 +140,7 @@ class CodebyteServer(LanguageServer):
             alone=root is None,
             max_new_bytes=self.options.max_bytes,
             max_seconds=LONGEST_WAIT,
+            tries=FEW_TRIES,
             cancel=cancel,
         )
 

@@ -14,7 +14,7 @@ from codebyte.apps.context import with_context
 from codebyte.apps.lines import encoded
 from codebyte.apps.serving import Running, Serving, gone
 from codebyte.config import SamplingParams
-from codebyte.tasks.completion import Completion
+from codebyte.tasks.completion import FEW_TRIES, Completion
 
 
 def add_tabby(app: FastAPI, serving: Serving) -> None:
@@ -85,6 +85,7 @@ def _text(
         suffix,
         path=segments.filepath,
         sampling=_sampling(asked),
+        tries=FEW_TRIES,
         replaces=False,
         cancel=running.cancel,
     )
