@@ -6,7 +6,8 @@ path only to the model. All sides end at the newline, or after 160 bytes. Conten
 
     greedy         the likeliest byte, one after the other: what ghost text shows
     best of 8      eight rests of the line compared as wholes (codebyte.tasks.best_line)
-    with mixer     the same two with all other files of the repository known (codebyte.mixing)
+    best of 2      two, and copies: what an editor gets that waits for the whole text
+    with mixer     the same with all other files of the repository known (codebyte.mixing)
     copying        what followed the longest match of the prefix in prefix or suffix
 
     exact       the text is the rest of the line (white space at the end aside)
@@ -42,12 +43,11 @@ from codebyte.errors import CodebyteError
 from codebyte.indexer.languages import language_of
 from codebyte.megabyte import Megabyte
 from codebyte.mixing import Mixer
-from codebyte.tasks.completion import Completer
+from codebyte.tasks.completion import FEW_TRIES, TRIES, Completer
 
 BAR_TIMES, BAR_TIMES_MIXED, BAR_FIRST = 1.3, 1.45, 0.80
 BAR_SPANS, BAR_MID_WORD = 0.12, 0.9
 CUTS, SPANS = 500, 200  # as many inside lines as spans
-TRIES = 8
 TOGETHER = 25  # cuts that a process takes at once
 Contender = Callable[[Cut], bytes]
 Contenders = Callable[[Megabyte, Mixer], dict[str, Contender]]
@@ -115,6 +115,7 @@ def line_contenders(model: Megabyte, mixer: Mixer) -> dict[str, Contender]:
         "greedy": by_us(model, None, LONGEST, **line),
         "best of 8": by_us(model, None, LONGEST, **line, tries=TRIES),
         "greedy with mixer": by_us(model, mixer, LONGEST, **line),
+        "best of 2 with mixer": by_us(model, mixer, LONGEST, **line, tries=FEW_TRIES),
         "best of 8 with mixer": by_us(model, mixer, LONGEST, **line, tries=TRIES),
         "copying": lambda cut: copied_line(cut.prefix, cut.suffix, LONGEST),
     }
