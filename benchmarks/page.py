@@ -70,7 +70,7 @@ PAINTED = """() => {
 def main() -> None:
     """Runs the benchmark."""
     args = options().parse_args()
-    report = Report("page", quick=args.quick, packages=("gradio", "playwright"))
+    report = Report("page", quick=args.quick, packages=("gradio", "playwright"), browser=True)
     files, keys, loads = (1, 6, 1) if args.quick else (5, 40, 5)
     paints, readies, seen = [], [], []
     with (

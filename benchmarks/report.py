@@ -40,10 +40,19 @@ class Check:
 
 
 class Report:
-    """One run of one benchmark."""
+    """One run of one benchmark.
 
-    def __init__(self, name: str, *, quick: bool, packages: Sequence[str] = ()) -> None:
-        self._name, self._quick = name, quick
+    Args:
+        name: of the benchmark.
+        quick: whether it is only a smoke test.
+        packages: whose versions matter, besides ours and torch.
+        browser: whether it drives one, whose processes cannot be told from others'.
+    """
+
+    def __init__(
+        self, name: str, *, quick: bool, packages: Sequence[str] = (), browser: bool = False
+    ) -> None:
+        self._name, self._quick, self._browser = name, quick, browser
         self._hardware, self._versions = hardware(), versions(("codebyte", "torch", *packages))
         self._notes: list[str] = []
         print(f"{name} on {self._hardware}")
@@ -86,7 +95,8 @@ class Report:
         for name, check in checks.items():
             sign, verdict = ("<=", ">=")[not check.at_most], "passed" if check.passed else "MISSED"
             print(f"{name}: {_shown(check.value)} (bar {sign} {_shown(check.bar)}) {verdict}")
-        if (others := self._began.used_by_others()) > BUSY:
+        others = self._began.used_by_others()
+        if others > BUSY and not self._browser:
             self.note(f"others used {others:.0%} of the machine: figures are not to be quoted")
         headline = next(iter(checks.values()))
         result = {
