@@ -83,6 +83,7 @@ class Choice:
     prompt: bytes
     prefix: bytes
     suffix: bytes
+    between: bool  # whether an editor asks, at a caret; the suffix may still be empty
     params: SamplingParams
     scored: bool = False  # whether the bits of its bytes are wanted
     text: bytes = b""
@@ -149,11 +150,11 @@ def job_of(asked: CompletionsRequest) -> Job:
     most = min(tokens * BYTES_PER_TOKEN, LONGEST)
     choices: list[Choice] = []
     for prompt in prompts:
-        prefix, suffix = _around(asked, prompt)
+        prefix, suffix, between = _around(asked, prompt)
         for _ in range(times):
             params = SamplingParams(
                 max_new_bytes=most,
-                temperature=_temperature(asked, suffix),
+                temperature=_temperature(asked, between),
                 top_p=1.0 if asked.top_p is None else asked.top_p,
                 seed=seed_of(asked.seed, len(choices)),
                 stop=tuple(encoded(stop) for stop in stops),
@@ -165,6 +166,7 @@ def job_of(asked: CompletionsRequest) -> Job:
                     prompt=prompt,
                     prefix=prefix,
                     suffix=suffix,
+                    between=between,
                     params=params,
                     scored=asked.logprobs is not None,
                 )
@@ -172,13 +174,13 @@ def job_of(asked: CompletionsRequest) -> Job:
     return Job(asked=asked, choices=choices)
 
 
-def _temperature(asked: CompletionsRequest, suffix: bytes) -> float:
+def _temperature(asked: CompletionsRequest, between: bool) -> float:
     """As asked; without a word on it, one text between two others is the likeliest one.
 
     Zed gives no temperature, and none of OpenAI's clients wants random code at a caret.
     """
     if asked.temperature is None:
-        return 0.0 if suffix and (asked.n or 1) == 1 else 1.0
+        return 0.0 if between and (asked.n or 1) == 1 else 1.0
     return steady(asked.temperature)
 
 
@@ -192,13 +194,13 @@ def seed_of(seed: int | None, index: int = 0) -> int | None:
     return None if seed is None else (seed + index) % (1 << 63)
 
 
-def _around(asked: CompletionsRequest, prompt: bytes) -> tuple[bytes, bytes]:
-    """What to write between: as sent, or as marks in the prompt say."""
+def _around(asked: CompletionsRequest, prompt: bytes) -> tuple[bytes, bytes, bool]:
+    """What to write between, as sent or as marks in the prompt say; and whether either was."""
     if asked.suffix is None and asked.fim_marks and not asked.echo:
         found = split_at_marks(prompt)
         if found is not None:
-            return found
-    return prompt, encoded(asked.suffix or "")
+            return *found, True
+    return prompt, encoded(asked.suffix or ""), asked.suffix is not None
 
 
 def _prompts(prompt: str | list[Any]) -> list[bytes]:

@@ -20,6 +20,7 @@ from codebyte.apps.tabby import tabby_answer
 from codebyte.fim import fim_prompt
 from codebyte.tasks.completion import TRIES, Completion, Piece
 
+COMPARED = 256  # bytes asked for, up to which texts are compared: nothing is seen of them meanwhile
 _REASONS = {"eot": "stop", "stop": "stop"}  # of all others it is "length"
 
 
@@ -90,14 +91,15 @@ async def _stream(
 def _items(session: Session, choice: Choice, running: Running) -> tuple[Items, int]:
     """What a choice is made of, and how much is read for it."""
     # Between two texts an editor asks; elsewhere, and where bits are wanted, they are the model's.
-    alone = not choice.suffix or choice.scored
+    alone = not choice.between or choice.scored
+    short = choice.params.max_new_bytes <= COMPARED
     items = session.generate(
         choice.prefix,
         choice.suffix,
         choice.params,
         client=running.client,
         alone=alone,
-        tries=TRIES,
+        tries=TRIES if short else 1,
         cancel=running.cancel,
     )
     return items, len(choice.prefix) + len(choice.suffix)

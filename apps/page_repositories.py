@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 
@@ -147,9 +148,9 @@ def _adapted(
     from codebyte.tasks.held_out import split_files
 
     told("reading files", 0, 0)
-    opened = open_repo(library.source(name))
+    opened = open_repo(library.source(name), fetch=False)
     learnt, held_out, _ = split_files(opened, list(documents([opened])))
-    out = library.folder.parent / "adapted" / Path(name).name
+    out = _folder_of(library, name)
     result = adapt(
         copy.deepcopy(session.model),
         learnt,
@@ -167,6 +168,11 @@ def _adapted(
         f"elsewhere {after.elsewhere / before.elsewhere - 1:+.1%}. "
         f"Start again with --checkpoint {out} to use it."
     )
+
+
+def _folder_of(library: Library, name: str) -> Path:
+    """Where a repository's adapted model goes: no other's, though its last name be the same."""
+    return library.folder.parent / "adapted" / quote(name, safe="")
 
 
 def _list(library: Library) -> str:

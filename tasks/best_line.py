@@ -38,8 +38,9 @@ def ranked_lines(
     Args:
         hole: where the line goes on.
         tries: texts that the model writes, the greedy one first; copies come on top.
-        shown: greedy decoding's, which one may have seen, is among the first so many. None: only
-            the best matters.
+        shown: greedy decoding's, which one may have seen, is among the first so many, and nothing
+            is none of them. None: only the best matters, and where greedy decoding writes nothing,
+            nothing may be missing.
     """
     middle, plain, most = hole.middle, hole.plain, hole.most
     watching = _Watching(hole.characters)
@@ -49,8 +50,8 @@ def ranked_lines(
         found.append(middle.write(start, hole.greedy, most - len(start), line=True))
     found += (text.partition(b"\n")[0] for text in hole.copies())
     found = [text.rstrip(b"\r") for text in found]
-    kept = list(dict.fromkeys(text for text in found if text)) or [b""]
-    if middle.cancel() or (len(kept) == 1 and kept[0] == found[0]):
+    kept = [text for text in dict.fromkeys(found) if text or (shown is None and not greedy)]
+    if middle.cancel() or not kept:
         kept = [found[0]]
     scored: dict[bytes, NDArray[np.float32]] = {}
     totals: dict[bytes, float] = {}

@@ -42,7 +42,7 @@ def ranked_spans(
     texts = [written, *hole.copies()]
     if line:
         texts = [text.partition(b"\n")[0].rstrip(b"\r") for text in texts]
-    found: dict[bytes, tuple[float, float]] = {}  # bits with a byte of the suffix, and without
+    ends: list[tuple[float, float, bytes, int]] = []  # bits with a byte more, bits, text, its end
     for text in dict.fromkeys(texts):
         bits = plain.bits(text)
         so_far = np.concatenate([[0.0], bits_along(bits, text).cumsum(dtype=np.float64)])
@@ -50,14 +50,19 @@ def ranked_spans(
         shortest = 0 if line else len(text) - len(text.lstrip()) + 1
         for end in range(shortest, len(text) + 1):
             if not hole.characters or whole_characters(text[max(0, end - 4) : end]) == min(end, 4):
-                found[text[:end]] = so_far[end] + bits[end, tail[0]], so_far[end]
-    order = sorted(found, key=found.__getitem__)
-    most = found[order[:shown][-1]][0] + BEHIND if order else 0.0
-    likely = [text for text in order[:tries] if found[text][0] <= most]
+                ends.append((so_far[end] + bits[end, tail[0]], so_far[end], text, end))
+    likely: dict[bytes, float] = {}
+    most = np.inf
+    for first, so_far_bits, text, end in sorted(ends):
+        if len(likely) == tries or first > most:
+            break
+        likely.setdefault(text[:end], so_far_bits)
+        if len(likely) <= shown:
+            most = first + BEHIND
     totals: dict[bytes, float] = {}
     for text in sorted(likely):  # each goes on from the last one where it can
         if middle.cancel():
             break
-        totals[text] = found[text][1] + float(bits_along(plain.bits(tail, text), tail).sum())
+        totals[text] = likely[text] + float(bits_along(plain.bits(tail, text), tail).sum())
     best = sorted(totals, key=totals.__getitem__)[:shown] or [written]
     return [(text, bits_along(middle.bits(text), text)) for text in best]

@@ -259,10 +259,9 @@ class Completer:
 
 
 def _best(hole: Hole, search: Search, reason: str) -> Steps | None:
-    """What a search finds, all at once; None if there is no room to compare texts."""
-    if not hole.room:
+    """What a search finds, all at once; None if there is no room to compare texts so long."""
+    if hole.room < hole.most:
         return None
-    hole = replace(hole, most=min(hole.most, hole.room))
     text, bits = search(hole)[0]
     return _given(text, bits, hole.most, "cancel" if hole.middle.cancel() else reason)
 

@@ -13,6 +13,7 @@ from served import serving
 from taught import AFTER, BEFORE, ENDLESS, HALF, HOLE, REST, TEXT, taught_checkpoint
 
 from codebyte.apps.api import create_api
+from codebyte.apps.completion_requests import CompletionsRequest, job_of
 from codebyte.apps.guard import LARGEST_BODY, Guard
 from codebyte.apps.session import Session
 from codebyte.scoring import surprisal
@@ -113,11 +114,20 @@ def test_a_text_ends_where_the_suffix_follows_best(
     assert text_of(chunks) == choice["text"]
 
 
-def test_zed_gets_the_likeliest_text_though_it_says_no_temperature(client: httpx.Client) -> None:
-    prompt = f"<|fim_prefix|>{BEFORE}<|fim_suffix|>{AFTER}<|fim_middle|>"
-    stops = ["<|endoftext|>", "<|fim_middle|>"]
-    asked = {"model": "codebyte", "prompt": prompt, "max_tokens": 100, "stop": stops}
-    assert {client.post("/v1/completions", json=asked).json()["choices"][0]["text"]} == {HOLE}
+@pytest.mark.parametrize(
+    ("asked", "temperature"),
+    [
+        ({"prompt": f"<|fim_prefix|>{BEFORE}<|fim_suffix|>{AFTER}<|fim_middle|>"}, 0.0),  # Zed
+        ({"prompt": f"<|fim_prefix|>{BEFORE}<|fim_suffix|><|fim_middle|>"}, 0.0),  # at a file's end
+        ({"prompt": BEFORE, "suffix": ""}, 0.0),
+        ({"prompt": BEFORE, "suffix": AFTER, "temperature": 0.01}, 0.0),  # Continue
+        ({"prompt": BEFORE, "suffix": AFTER, "temperature": 0.2}, 0.2),
+        ({"prompt": BEFORE, "suffix": AFTER, "n": 2}, 1.0),
+        ({"prompt": BEFORE}, 1.0),
+    ],
+)
+def test_at_a_caret_the_likeliest_text_is_wanted(asked: dict[str, Any], temperature: float) -> None:
+    assert job_of(CompletionsRequest(**asked)).choices[0].params.temperature == temperature
 
 
 def test_several_texts_differ_unless_told_otherwise(client: httpx.Client) -> None:

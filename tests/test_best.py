@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import MakeModel
-from taught import ENDLESS, taught_checkpoint
+from taught import ENDLESS, TEXT, taught_checkpoint
 
 from codebyte.checkpoint import load
 from codebyte.config import SamplingParams
@@ -80,6 +80,35 @@ def test_the_best_line_costs_no_more_than_greedy_decoding_or_a_copy(tiny_model: 
     for text in (greedy, *copies(PREFIX, SUFFIX, 12)):
         if other := text.partition(b"\n")[0]:
             assert bits_in_all(tiny_model, best) <= bits_in_all(tiny_model, other) + 1e-2
+
+
+def test_the_bits_of_every_line_are_those_of_the_model(tiny_model: Megabyte) -> None:
+    hole = hole_of(tiny_model, 24, b"add(two)\n")
+    found = ranked_lines(hole, 4)
+    assert len(found) > 1
+    prompt = fim_prompt(PREFIX, SUFFIX)
+    for text, own in found:
+        whole = tiny_model.losses(torch.tensor([[*prompt, *text]]))[0, len(prompt) :].detach()
+        np.testing.assert_allclose(own, whole / np.log(2), atol=1e-3)
+
+
+def test_where_nothing_is_missing_nothing_is_written() -> None:
+    completer = Completer(load(taught_checkpoint()))
+    lines = TEXT.encode().splitlines(keepends=True)
+    ends = range(2, len(lines))
+    finished = 0
+    for end in ends:
+        before, after = b"".join(lines[:end])[:-1], b"\n" + b"".join(lines[end:])
+        if before.endswith((b":", b"\n", b"(")):
+            continue
+        one, *others = (
+            completer.complete(before, after, multiline=False, tries=tries).text
+            for tries in (1, 2, 8)
+        )
+        if not one:
+            finished += 1
+            assert others == [b"", b""], before[-20:]
+    assert finished
 
 
 def test_copies_are_what_followed_before_and_after() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from codebyte.apps.library import Library
-from codebyte.apps.page_repositories import _adapted, _watched
+from codebyte.apps.page_repositories import _adapted, _folder_of, _watched
 from codebyte.apps.session import Session
 from codebyte.checkpoint import save
 from codebyte.indexer.updating import silent
@@ -28,6 +28,16 @@ def test_work_that_nobody_waits_for_any_more_is_told_so() -> None:
     assert told_so.wait(20)
 
 
+def test_every_repository_has_a_folder_of_its_own_for_its_model(
+    tmp_path: Path, tiny_model: Megabyte
+) -> None:
+    library = Library(tmp_path / "data" / "index", tiny_model)
+    names = ["ada/tiny", "eve/tiny", "tiny", "ada-tiny", "../tiny", "a%2Ftiny"]
+    folders = [_folder_of(library, name) for name in names]
+    assert len(set(folders)) == len(names)
+    assert {folder.parent for folder in folders} == {tmp_path / "data" / "adapted"}
+
+
 def test_an_adaptation_that_was_left_goes_on_the_next_time(
     tmp_path: Path, tiny_repo: Path, tiny_model: Megabyte
 ) -> None:
@@ -38,7 +48,7 @@ def test_an_adaptation_that_was_left_goes_on_the_next_time(
     library = Library(tmp_path / "data" / "index", tiny_model)
     library.add(str(tiny_repo), silent)
     name = library.names()[0]
-    out = library.folder.parent / "adapted" / Path(name).name
+    out = _folder_of(library, name)
     _adapted(library, session, name, 0.05, silent, left)
     assert resumable(out)
     said = _adapted(library, session, name, 0.05, silent, threading.Event())
