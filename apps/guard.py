@@ -3,6 +3,7 @@
 A server on this machine alone answers only names of this machine, so that a web page elsewhere
 cannot reach it by pointing its own name here (DNS rebinding), and only requests of its own page or
 of programs, never those another site's page sends. A server others can reach asks for a token.
+Of neither may another site's page read an answer: there is no CORS, whatever the page would allow.
 """
 
 import hmac
@@ -94,7 +95,7 @@ class Guard:
         if self._token is not None and scope["type"] == "http" and self._asks_for_cookie(scope):
             await self._give_cookie(scope, send)
             return
-        await self._app(scope, self._bounded(receive, self._most(scope)), send)
+        await self._app(scope, self._bounded(receive, self._most(scope)), _closed(send))
 
     async def _log_in(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers the login form: with the cookie, or with the form once more."""
@@ -118,8 +119,10 @@ class Guard:
             headers.get("authorization", ""), f"Bearer {self._token}"
         )
         origin = headers.get("origin")
-        reads = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
-        if origin is not None and not reads and not bearer and origin.partition("://")[2] != host:
+        method = scope.get("method")  # a websocket has none
+        # A browser asks by OPTIONS what a page may send: nothing, even with a token.
+        trusted = method in ("GET", "HEAD") or (bearer and method != "OPTIONS")
+        if origin is not None and not trusted and origin.partition("://")[2] != host:
             return 403, "wrong_origin", f"pages of {origin} may not ask this server"
         if self._token is not None and not bearer and scope["path"] != "/health":
             known = _same(_cookie(headers), self._session) or self._asks_for_cookie(scope)
@@ -173,6 +176,22 @@ def error_body(
     """The body OpenAI's clients expect of an error."""
     kind = _KINDS.get(code or "", "invalid_request_error")
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def _closed(send: Send) -> Send:
+    """Takes out of answers what lets pages of other sites read them, which Gradio puts in."""
+
+    async def closed(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            kept = [
+                (name, value)
+                for name, value in message.get("headers", ())
+                if not name.lower().startswith(b"access-control-")
+            ]
+            message = {**message, "headers": kept}
+        await send(message)
+
+    return closed
 
 
 async def _answer_form(send: Send, *, wrong: bool) -> None:

@@ -122,7 +122,7 @@ class Library:
 
         Raises:
             InputError: it is not in the index, gone, or larger than the editor takes.
-            RepoError: the repository is gone, or its URL does not answer.
+            RepoError: the repository is gone; or its clone is, and its URL does not answer.
         """
         rows = self.index().store.rows(
             "SELECT blobs.oid FROM files JOIN repos ON repos.id = files.repo"
@@ -176,7 +176,7 @@ def _content(source: str, path: str, oid: str) -> bytes:
                 and file.stat().st_size <= LARGEST_OPENED
             ):
                 return file.read_bytes()
-        repo = open_repo(source).git
+        repo = open_repo(source, fetch=False).git
         if repo is None:
             raise InputError(problem)
         read: Callable[..., Any] = repo.git.cat_file

@@ -44,6 +44,7 @@ def open_repo(
     cache: str | os.PathLike[str] | None = None,
     *,
     timeout: float = CLONE_SECONDS,
+    fetch: bool = True,
 ) -> Repository:
     """Opens a working copy, a bare repository, a plain folder, or the clone of a URL.
 
@@ -52,13 +53,14 @@ def open_repo(
         revision: a branch, tag or commit; None for what HEAD names.
         cache: where clones of URLs are kept, see `codebyte.indexer.clone`.
         timeout: seconds a clone may take.
+        fetch: whether to bring a clone that is there up to date; False asks no remote for it.
 
     Raises:
         RepoError: it cannot be opened, has no commit, or has no such revision.
     """
     text = os.fspath(path_or_url)
     if is_url(text):
-        folder, name = clone(text, revision, cache, timeout), url_name(text)
+        folder, name = clone(text, revision, cache, timeout, fetch), url_name(text)
     else:
         folder = Path(text).expanduser().resolve()
         name = folder.name.removesuffix(".git") or folder.parent.name

@@ -1,7 +1,7 @@
 """What several test files share: small, real, deterministic."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,6 +97,16 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["CODEBYTE_TESTS_SHARED"] = str(
         own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     )
+
+
+@pytest.fixture
+def screenshot(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keeps what a test's page looks like at its end, as test-results/NAME.png."""
+    tabs = "page" in request.fixturenames
+    page = request.getfixturevalue("page") if tabs else request.getfixturevalue("editor").page
+    yield
+    folder = Path(__file__).parent.parent / "test-results"
+    page.screenshot(path=folder / f"{request.node.name}.png")
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,18 @@
-"""An application on a real socket, for tests of its routes."""
+"""An application on a real socket, and the browser that opens it, for tests of its routes."""
 
+import os
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 import uvicorn
 from starlette.types import ASGIApp
+
+CHROMIUM = os.environ.get("CODEBYTE_CHROMIUM") or shutil.which("chromium")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """The page in a real browser, with a tiny model that knows one text by heart."""
 
 import os
-import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,9 +9,11 @@ from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
+from served import CHROMIUM, needs_chromium
 from taught import ACCENTS, HALF, PATH, REST, TEXT, taught_checkpoint
 
 pytestmark = [
+    needs_chromium,
     pytest.mark.browser,
     pytest.mark.slow,
     pytest.mark.filterwarnings("default"),  # gradio's own
@@ -20,7 +21,6 @@ pytestmark = [
 
 playwright = pytest.importorskip("playwright.sync_api")
 
-CHROMIUM = os.environ.get("CODEBYTE_CHROMIUM") or shutil.which("chromium")
 OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -161,6 +161,7 @@ def suggested(editor: Editor) -> Editor:
     return editor
 
 
+@pytest.mark.usefixtures("screenshot")
 def test_ghost_text_appears_and_tab_accepts_all_of_it_in_one_step(editor: Editor) -> None:
     suggested(editor)
     assert editor.text == HALF
@@ -342,6 +343,42 @@ def test_a_file_keeps_its_line_ends(editor: Editor, tmp_path: Path) -> None:
     with editor.page.expect_download() as download:
         editor.page.click(".cb-save")
     assert Path(download.value.path()).read_bytes() == data + b"x"
+
+
+@pytest.mark.parametrize("event", ["paste", "drop"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_text_from_elsewhere_takes_the_line_ends_of_the_file(
+    editor: Editor, tmp_path: Path, event: str, end: str
+) -> None:
+    lines = ["x = 1", "y = 2", "z = 3", "a = 1", ""]
+    (tmp_path / "own.py").write_bytes(end.join(lines[3:]).encode())
+    editor.page.set_input_files(".cb-file", tmp_path / "own.py")
+    editor.page.wait_for_function("document.querySelector('.cb-path').value === 'own.py'")
+    editor.page.evaluate(
+        """([kind, text]) => {
+            const { view } = document.querySelector('.cb-write').codebyte;
+            const data = new DataTransfer();
+            data.setData('text/plain', text);
+            const { left, top } = view.coordsAtPos(0);
+            const about = { bubbles: true, cancelable: true, clientX: left, clientY: top + 1 };
+            view.contentDOM.dispatchEvent(
+                kind === 'paste'
+                    ? new ClipboardEvent(kind, { ...about, clipboardData: data })
+                    : new DragEvent(kind, { ...about, dataTransfer: data }));
+        }""",
+        [event, "x = 1\ny = 2\r\nz = 3\r"],
+    )
+    shown = "document.querySelector('.cb-write').codebyte.view.state.doc.toJSON()"
+    assert editor.page.evaluate(shown) == lines
+    editor.key("Control+End")
+    editor.type("q")
+    editor.page.wait_for_timeout(200)
+    editor.idle()
+    text = end.join(lines) + "q"
+    assert editor.asked[-1]["prefix"] == text
+    with editor.page.expect_download() as download:
+        editor.page.click(".cb-save")
+    assert Path(download.value.path()).read_bytes() == text.encode()
 
 
 def test_a_file_that_is_not_utf8_is_shown_and_saved_as_it_is(

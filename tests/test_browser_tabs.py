@@ -10,14 +10,17 @@ from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
+from served import CHROMIUM, needs_chromium
 from taught import taught_checkpoint
-from test_browser import CHROMIUM, OPTIONS, PATIENCE
+from test_browser import OPTIONS, PATIENCE
 
 from tests.conftest import KEPT, MakeRepo
 
 pytestmark = [
+    needs_chromium,
     pytest.mark.browser,
     pytest.mark.slow,
+    pytest.mark.usefixtures("screenshot"),
     pytest.mark.filterwarnings("default"),  # gradio's own
 ]
 

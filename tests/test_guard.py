@@ -82,6 +82,30 @@ def test_our_own_page_can_post() -> None:
     assert ask(Guard(inner), method="POST", headers=headers)[0] == 200
 
 
+def test_another_sites_preflight_is_refused_even_with_the_token() -> None:
+    evil = {"origin": "https://evil.example", "authorization": f"Bearer {TOKEN}"}
+    for guard in (Guard(inner), Guard(inner, token=TOKEN)):
+        status, _, body = ask(guard, method="OPTIONS", headers=evil)
+        assert status == 403
+        assert json.loads(body)["error"]["code"] == "wrong_origin"
+    assert ask(Guard(inner, token=TOKEN), method="POST", headers=evil)[0] == 200  # a program
+
+
+def test_an_application_cannot_open_its_answers_to_other_sites() -> None:
+    opened = {
+        "Access-Control-Allow-Origin": "*",
+        "access-control-allow-credentials": "true",
+        "x-kept": "kept",
+    }
+
+    async def open_to_all(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(name.encode(), value.encode()) for name, value in opened.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"read"})
+
+    assert ask(Guard(open_to_all)) == (200, {"x-kept": "kept"}, b"read")
+
+
 def test_with_a_token_only_its_bearer_is_let_in_under_any_host() -> None:
     guard = Guard(inner, token=TOKEN)
     host = {"host": "codebyte.example"}

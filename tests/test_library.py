@@ -1,17 +1,28 @@
 """What the page may read and add, and the attacks on it."""
 
+import base64
 import os
-from collections.abc import Callable, Iterator, Mapping
+import re
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from conftest import APP
+from fastapi import FastAPI, Request, Response
 from served import serving
 
 from codebyte.apps.library import Library
+from codebyte.apps.page_repositories import _adapted
+from codebyte.apps.session import Session
 from codebyte.apps.web import _opener
-from codebyte.errors import CodebyteError
+from codebyte.checkpoint import save
+from codebyte.errors import CodebyteError, InputError, RepoError
+from codebyte.indexer import clone
+from codebyte.indexer.repo import SourceFile
+from codebyte.indexer.updating import silent
 from codebyte.megabyte import Megabyte
 
 MakeRepo = Callable[[Path, Mapping[str, bytes]], Path]
@@ -119,6 +130,104 @@ def test_a_password_in_a_url_is_neither_said_nor_stored(library: Library, place:
     kept = [file for file in (place / "index").rglob("*") if file.is_file()]
     assert kept
     assert not any(b"hunter2" in file.read_bytes() for file in kept)
+
+
+LOGIN = "Basic " + base64.b64encode(b"ada:hunter2@home").decode("ascii")
+
+
+@pytest.fixture
+def private(
+    tmp_path: Path, tiny_repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[str, FastAPI]]:
+    """Host and port of git's own server over http, which lets nobody in but one; and the server."""
+    app = FastAPI()
+    app.state.asked = []
+
+    @app.api_route("/{path:path}", methods=["GET", "POST"])
+    async def backend(request: Request) -> Response:
+        app.state.asked.append(login := request.headers.get("authorization"))
+        if login != LOGIN:
+            return Response(status_code=401, headers={"www-authenticate": 'Basic realm="git"'})
+        body = await request.body()
+        heads = {key.upper().replace("-", "_"): it for key, it in request.headers.items()}
+        ran = subprocess.run(
+            ["git", "http-backend"],
+            input=body,
+            stdout=subprocess.PIPE,
+            check=True,
+            env=os.environ
+            | {"GIT_PROJECT_ROOT": str(tiny_repo.parent), "GIT_HTTP_EXPORT_ALL": "1"}
+            | {"REQUEST_METHOD": request.method, "PATH_INFO": request.url.path}
+            | {"QUERY_STRING": request.url.query, "CONTENT_LENGTH": str(len(body))}
+            | {"CONTENT_TYPE": heads.get("CONTENT_TYPE", ""), "GIT_TRACE": "0"}
+            | {f"HTTP_{key}": it for key, it in heads.items()}
+            | {"GIT_PROTOCOL": heads.get("GIT_PROTOCOL", "")},
+        )
+        head, _, content = ran.stdout.partition(b"\r\n\r\n")
+        kind = re.search(rb"Content-Type: (\S+)", head)
+        return Response(content, media_type=kind[1].decode() if kind else None)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    monkeypatch.setenv("GIT_TRACE", str(tmp_path / "trace"))  # the arguments of every process
+    monkeypatch.setattr(clone, "_URL", re.compile(r"http://\S+"))
+    monkeypatch.setattr(clone, "PROTOCOLS", "http")
+    with serving(app) as address:
+        yield address.removeprefix("http://"), app
+
+
+def test_a_password_that_opened_a_repository_is_in_no_file_and_no_argument(
+    tmp_path: Path, private: tuple[str, FastAPI], tiny_model: Megabyte
+) -> None:
+    library = Library(tmp_path / "index", tiny_model)
+    host, _ = private
+    for _ in range(2):  # a clone and a fetch
+        library.add(f"http://ada:hunter2%40home@{host}/tiny", silent)
+    (name,) = library.names()
+    assert library.source(name) == f"http://{host}/tiny"
+    assert library.read(name, "src/app.py") == APP
+    with pytest.raises(RepoError, match="an older clone is kept"):
+        library.update(name, silent)  # the password was for those two times
+    kept = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert {"trace", "config", "FETCH_HEAD", "index.db"} <= {file.name for file in kept}
+    secret = (b"hunter2", LOGIN.split()[1].encode())
+    assert [it for it in kept if any(word in it.read_bytes() for word in secret)] == []
+
+
+def test_the_user_in_a_url_is_the_one_whose_password_a_credential_helper_is_asked_for(
+    tmp_path: Path, private: tuple[str, FastAPI], tiny_model: Megabyte
+) -> None:
+    helper = "!f() { grep -q username=ada && echo password=hunter2@home; }; f"
+    (tmp_path / "gitconfig").write_text(f'[credential]\n\thelper = "{helper}"\n')
+    library = Library(tmp_path / "index", tiny_model)
+    library.add(f"http://ada@{private[0]}/tiny", silent)
+    assert [it["source"] for it in library.repositories()] == [f"http://{private[0]}/tiny"]
+
+
+def test_what_was_added_by_its_url_is_read_and_adapted_to_without_its_remote(
+    tmp_path: Path,
+    private: tuple[str, FastAPI],
+    tiny_model: Megabyte,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def adapt(_: Megabyte, learnt: Sequence[SourceFile], *__: object, **___: object) -> None:
+        raise InputError(f"read {APP in [file.data for file in learnt]}")
+
+    monkeypatch.setattr("codebyte.tasks.adapt.adapt", adapt)
+    monkeypatch.setattr("codebyte.tasks.held_out.split_files", lambda _, files: (files, [], None))
+    host, server = private
+    library = Library(tmp_path / "index", tiny_model)
+    library.add(f"http://ada:hunter2%40home@{host}/tiny", silent)
+    (name,) = library.names()
+    asked = len(server.state.asked)
+    save(tiny_model, tmp_path / "model")
+    assert library.read(name, "src/app.py") == APP
+    with pytest.raises(InputError, match="read True"):
+        _adapted(library, Session(tmp_path / "model"), name, 1, silent, threading.Event())
+    assert len(server.state.asked) == asked
+    with pytest.raises(RepoError):
+        library.update(name, silent)
+    assert len(server.state.asked) > asked
 
 
 def test_a_file_that_went_or_grew_in_a_plain_folder_is_answered_with_a_sentence(

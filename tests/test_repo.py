@@ -11,6 +11,7 @@ from conftest import APP, KEPT, LATIN1, LEFT_OUT, README, MakeRepo
 from codebyte.errors import CorpusError, RepoError
 from codebyte.indexer import clone
 from codebyte.indexer.filters import format_skips, skip_content, skip_path
+from codebyte.indexer.index import CodeIndex
 from codebyte.indexer.languages import is_test, language_of
 from codebyte.indexer.repo import Repository, documents, open_repo, read_blobs
 
@@ -204,6 +205,61 @@ def test_a_password_in_a_url_is_not_repeated(tmp_path: Path) -> None:
         list(documents([secret], cache=tmp_path, failures=failures))
     assert list(failures) == ["https://127.0.0.1:1/owner/name"]
     assert "hunter2" not in str(raised.value) + str(failures)
+
+
+@pytest.mark.parametrize(
+    ("url", "public"),
+    [
+        ("https://ada:hunter2@host/a/b", "https://host/a/b"),
+        ("https://ada:hun@ter2@host/a/b", "https://host/a/b"),
+        ("https://token@host/a/@b", "https://host/a/@b"),
+        ("ssh://git@github.com/a/b", "ssh://git@github.com/a/b"),
+        ("ssh://git:hun@ter2@github.com:22/a/b", "ssh://git@github.com:22/a/b"),
+        ("ssh://:hunter2@host/a/b", "ssh://host/a/b"),
+        ("git@github.com:a/b.git", "git@github.com:a/b.git"),
+        ("no 'ssh://git@h/a', 'https://ada:x@h/b'", "no 'ssh://git@h/a', 'https://h/b'"),
+    ],
+)
+def test_a_public_url_keeps_the_user_of_ssh_and_no_other_login(url: str, public: str) -> None:
+    assert clone.public_url(url) == public
+
+
+def test_the_user_of_an_ssh_url_is_kept_in_what_is_indexed_and_asked_for_again(
+    tiny_repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "gitconfig"
+    config.write_text(f'[url "file://{tiny_repo}"]\n\tinsteadOf = ssh://git@host/ada/tiny\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    monkeypatch.setattr(clone, "PROTOCOLS", "file")
+    index = CodeIndex()
+    index.update("ssh://git:hunter2@host/ada/tiny", cache=tmp_path / "cache")
+    ((source,),) = index.store.rows("SELECT source FROM repos")
+    assert source == "ssh://git@host/ada/tiny"
+    index.update(source, cache=tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_a_clone_is_taken_as_it_is_where_no_news_are_wanted(
+    url: str, tiny_repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clone, "PROTOCOLS", "https:ssh:file")
+    first = open_repo(url, cache=tmp_path / "cache", fetch=False)  # there is none yet
+    tiny_repo.rename(tmp_path / "away")
+    assert read(open_repo(url, cache=tmp_path / "cache", fetch=False)) == read(first) == KEPT
+    with pytest.raises(RepoError, match="an older clone is kept"):
+        open_repo(url, cache=tmp_path / "cache")
+
+
+def test_clones_lose_the_passwords_that_older_versions_kept(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clone, "PROTOCOLS", "https:ssh:file")
+    old = open_repo(url, "main", tmp_path / "cache").folder / "config"
+    kept = old.read_text()
+    assert url in kept
+    old.write_text(kept.replace("https://", "https://ada:hunter2@"))
+    open_repo(url, cache=tmp_path / "cache")
+    assert old.read_text() == kept
 
 
 def test_one_broken_source_is_reported_and_the_others_are_read(

@@ -129,6 +129,10 @@ export function mount(element, { text = "", path = "untitled.py" } = {}) {
       ]),
       EditorView.contentAttributes.of({ "aria-label": "Code", spellcheck: "false" }),
       EditorView.updateListener.of((update) => requests.follow(update)),
+      // What is pasted or dropped takes the file's line ends: CodeMirror splits it at no others.
+      EditorView.clipboardInputFilter.of((text, state) =>
+        text.replace(/\r\n?|\n/g, state.lineBreak),
+      ),
       EditorView.domEventHandlers({ drop: (event) => openDropped(event) }),
       language.of([]),
       lineEnds.of([]),
