@@ -147,7 +147,7 @@ def _scan(
             where = str(unpack(Path(upload), Path(folder)))
         else:
             where = library.source(place)
-        tree = open_tree(where, history=bool(base.strip()))
+        tree = open_tree(where, history=bool(base.strip()), fetch=False)
         tree.name = place
         # A stranger has no say in how code is scanned: a clone has no files to read it from.
         config = ScanConfig() if place == UPLOADED else load_config(tree.root)

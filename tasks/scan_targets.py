@@ -96,6 +96,7 @@ def open_tree(
     *,
     history: bool = False,
     cache: str | os.PathLike[str] | None = None,
+    fetch: bool = True,
 ) -> Tree:
     """Lists the files of a place.
 
@@ -104,6 +105,7 @@ def open_tree(
         revision: of a repository; None for a working copy as it stands, or HEAD of a bare one.
         history: whether a clone needs the history, to compare with an older revision.
         cache: where clones of URLs are kept.
+        fetch: whether to bring a clone that is there up to date; False asks no remote for it.
 
     Raises:
         InputError: there is no such file or folder.
@@ -111,7 +113,8 @@ def open_tree(
     """
     text = os.fspath(path_or_url)
     if is_url(text):
-        opened = open_repo(text, revision or ("HEAD" if history else None), cache)
+        wanted = revision or ("HEAD" if history else None)
+        opened = open_repo(text, wanted, cache, fetch=fetch)
         assert opened.git is not None
         assert opened.commit is not None
         return _commit_tree(opened.git, opened.commit, opened.folder, public_url(text), "")

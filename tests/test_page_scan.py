@@ -66,6 +66,14 @@ def test_a_repository_added_by_its_url_is_opened_and_scanned(
     assert {file.report.path for file in result.files} >= {p for p in KEPT if p != "README.md"}
 
 
+def test_what_was_added_by_its_url_is_scanned_without_its_remote(
+    library: Library, session: Session, url: str, tiny_repo: Path, tmp_path: Path
+) -> None:
+    library.add(url, silent)
+    tiny_repo.rename(tmp_path / "away")
+    assert scanned(library, session, "ada/tiny").files
+
+
 def keys(result: ScanResult) -> list[str]:
     """The files with a key in them."""
     return sorted(p.finding.path for p in result.places if p.finding.rule == "CB205")
