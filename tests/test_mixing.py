@@ -8,13 +8,17 @@ import pytest
 import torch
 
 from codebyte.clues import NUM_FEATURES, MixerWeights, find_clues
+from codebyte.config import SamplingParams
 from codebyte.contexts import REACH
+from codebyte.decoder import PROMPT_LOOKUP, Decoder
+from codebyte.drafts import FirstOf
 from codebyte.errors import CheckpointError
 from codebyte.megabyte import Megabyte
 from codebyte.mixer_fit import examples, fit_mixer
 from codebyte.mixing import Mixer, log_probabilities, mixed_surprisal
 from codebyte.presets import PRESETS
 from codebyte.recall import Recall
+from codebyte.sampling import Sampler
 from codebyte.scoring import surprisal
 from tests.conftest import APP, TEST_APP, MakeModel
 
@@ -115,6 +119,25 @@ def test_a_draft_is_what_followed_the_longest_match(mixer: Mixer) -> None:
     start = APP.index(b"def load_settings") + 10
     assert mixer.propose(b"xyz = 1\n" + APP[start - 30 : start], 12) == APP[start : start + 12]
     assert mixer.propose(b"@@@@@@@@", 12) == b""
+
+
+def test_drafts_of_a_mixer_change_nothing_of_what_is_written(
+    tiny_model: Megabyte, mixer: Mixer
+) -> None:
+    prompt = b"xyz = 1\n\n\n" + APP[APP.index(b"def load_settings") :][:10]
+
+    def change(logits: np.ndarray, output: bytes) -> np.ndarray:
+        return mixer.logits(logits, prompt + output)
+
+    found = []
+    for draft in (None, FirstOf(PROMPT_LOOKUP, mixer)):
+        decoder = Decoder(tiny_model, draft=draft)
+        decoder.prefill(prompt)
+        found.append(list(decoder.decode(Sampler(SamplingParams()), 60, change=change)))
+    (plain, bits), (drafted, others) = (zip(*steps, strict=True) for steps in found)
+    assert plain == drafted
+    assert bytes(plain[:40]) in APP + TEST_APP  # so the drafts were right for many bytes
+    np.testing.assert_allclose(bits, others, atol=1e-5)
 
 
 def test_what_is_open_takes_the_place_of_the_saved_file(mixer: Mixer) -> None:
