@@ -39,7 +39,7 @@ def scan_tab(tab: gr.Tab, library: Library, session: Session, reports: Reports) 
     with gr.Row(elem_classes="cb-controls"):
         place = gr.Dropdown(
             [*library.names(), UPLOADED],
-            label="Repository (folders are added there) or upload",
+            label="Repository (add it first) or upload",
             scale=3,
             min_width=200,
             elem_id="cb-place",
