@@ -55,6 +55,24 @@ def test_repositories_become_a_checkpoint_and_a_broken_one_is_left_out(
     assert checkpoint.load_training(out / "latest")["step"] == 3
 
 
+def test_any_file_of_bytes_is_trained_on_and_its_end_is_held_out(
+    train_code: ModuleType, tmp_path: Path
+) -> None:
+    data = np.random.default_rng(1).integers(0, 256, 20_000, dtype=np.uint8).tobytes()
+    file = tmp_path / "enwik"
+    file.write_bytes(data)
+    out = tmp_path / "run"
+    assert train_code.main([str(file), "--out", str(out), *SETTINGS]) == 0
+    assert checkpoint.load_training(out / "latest")["step"] == 2
+    corpus = Corpus(out / "corpus")
+    train, valid = (
+        b"".join(shard.document(i).tobytes() for i in range(shard.num_documents))
+        for shard in (corpus.shard(split) for split in SPLITS)
+    )
+    assert len(valid) > 0
+    assert train + valid == data
+
+
 def test_a_run_is_resumed_with_its_own_settings(
     train_code: ModuleType, tiny_repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
