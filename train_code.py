@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from codebyte.config import TrainConfig
     from codebyte.corpus import Corpus
 
-SETTINGS = ("steps", "rows", "length", "accumulate", "decay", "seed", "compile")  # of TrainConfig
+# of TrainConfig
+SETTINGS = ("steps", "rows", "length", "accumulate", "recompute", "decay", "seed", "compile")
 RATES = ("matrix_rate", "table_rate", "other_rate")  # of TrainConfig, times --rate
 
 
@@ -58,6 +59,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", type=int, help="rows in a batch (default: 8)")
     parser.add_argument("--length", type=int, help="bytes in a row (default: the model's context)")
     parser.add_argument("--accumulate", type=int, help="compute a batch in so many parts")
+    parser.add_argument(
+        "--recompute",
+        action="store_true",
+        default=None,
+        help="keep less and compute it again: long rows in less memory, a step takes longer",
+    )
     parser.add_argument(
         "--decay", type=float, help="share of the steps at falling rates (default: 0.4)"
     )

@@ -73,6 +73,22 @@ def test_any_file_of_bytes_is_trained_on_and_its_end_is_held_out(
     assert train + valid == data
 
 
+def test_recomputing_changes_no_loss_and_a_resumed_run_goes_on_with_it(
+    train_code: ModuleType, tiny_repo: Path, tmp_path: Path
+) -> None:
+    losses = []
+    for more in ([], ["--recompute"]):
+        out = tmp_path / f"run{len(more)}"
+        assert train_code.main([str(tiny_repo), "--out", str(out), *SETTINGS, *more]) == 0
+        assert saved_config(out / "latest").recompute == bool(more)
+        steps = (line["bits_per_byte"] for line in read_metrics(out) if "bits_per_byte" in line)
+        losses.append(list(steps))
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+    again = ["--resume", "--out", str(out), "--steps", "3", "--device", "cpu"]
+    assert train_code.main(again) == 0
+    assert saved_config(out / "latest").recompute
+
+
 def test_a_run_is_resumed_with_its_own_settings(
     train_code: ModuleType, tiny_repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
