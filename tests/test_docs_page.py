@@ -1,10 +1,9 @@
 """/docs in a real browser, where no other address can be reached."""
 
 import os
-import shutil
 
 import pytest
-from served import serving
+from served import CHROMIUM, needs_chromium, serving
 from taught import taught_checkpoint
 
 from codebyte.apps.api import create_api
@@ -14,12 +13,11 @@ from codebyte.apps.session import Session
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = os.environ.get("CODEBYTE_CHROMIUM") or shutil.which("chromium")
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 PATIENCE = 60_000 * int(os.environ.get("CODEBYTE_PATIENCE", "1"))  # milliseconds
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+@needs_chromium
 def test_the_page_shows_the_routes_and_asks_no_other_server() -> None:
     asked: list[str] = []
     with (
