@@ -18,7 +18,7 @@ from codebyte.fewbytes import MOST, FewBytes, Tried
 from codebyte.inputs import ByteInputs, History
 from codebyte.layers import in_pieces, norm
 from codebyte.levels import Level, LevelState
-from codebyte.patching import borders, previous, word_ends
+from codebyte.patching import Patches, borders, previous, word_ends
 from codebyte.views import Viewed
 from codebyte.vocab import EOT
 
@@ -62,8 +62,10 @@ class ContextWiring(nn.Module):
         plain = weight.dtype == torch.float32 and weight.device.type == "cpu"
         return plain and not torch.is_grad_enabled()
 
-    def _natural(self, ids: Tensor, before: Tensor) -> Tensor | None:
-        return word_ends(ids, before) if self.config.patching == "word" else None
+    def _natural(self, ids: Tensor, before: Tensor) -> Tensor:
+        if self.config.patching == "word":
+            return word_ends(ids, before)
+        return torch.zeros_like(ids, dtype=torch.bool)
 
     def _logits(self, x: Tensor) -> Tensor:
         logits = self.head(norm(x))
@@ -79,36 +81,42 @@ class ContextWiring(nn.Module):
         Returns:
             (b, t + 1, v), or (b, t, v) without `ahead`.
         """
-        return self._logits(self._states(ids, ahead))
+        return self._logits(self._states(*self.laid_out(ids, ahead)))
 
     def losses(self, ids: Tensor) -> Tensor:
         """Surprise of each id in nats, (b, t) float32; with `recompute` in little memory."""
+        return self.losses_laid_out(*self.laid_out(ids, False), ids)
+
+    def losses_laid_out(self, rows: Tensor, layouts: Sequence[Patches], ids: Tensor) -> Tensor:
+        """As `losses`, of ids that were laid out: all of it can be one compiled graph."""
+        states = self._states(rows, layouts)
         if self.recompute and torch.is_grad_enabled():
-            return in_pieces(self._surprise, self._states(ids, False), ids)
-        return self._surprise(self._states(ids, False), ids)
+            return in_pieces(self._surprise, states, ids)
+        return self._surprise(states, ids)
 
     def _surprise(self, states: Tensor, ids: Tensor) -> Tensor:
         logits = self._logits(states).flatten(0, 1).float()
         return F.cross_entropy(logits, ids.flatten(), reduction="none").view(ids.shape)
 
-    def _states(self, ids: Tensor, ahead: bool) -> Tensor:
-        """The bytes' last states, (b, t + 1, d), or (b, t, d) without `ahead`."""
-        ids = torch.cat(
-            [ids.new_full((ids.shape[0], 1), EOT), ids if ahead else ids[:, :-1]], dim=1
-        )
-        return self.levels(self.inputs(ids), self._natural(ids, previous(ids, EOT)))
+    @torch.no_grad()
+    def laid_out(self, ids: Tensor, ahead: bool) -> tuple[Tensor, list[Patches]]:
+        """What can be told of ids without any weight: rows of the tables, and the patches."""
+        ids = _started(ids if ahead else ids[:, :-1])
+        return self.inputs.rows(ids), self.levels.layouts(self._natural(ids, previous(ids, EOT)))
+
+    def _states(self, rows: Tensor, layouts: Sequence[Patches]) -> Tensor:
+        """The bytes' last states, (b, t, d)."""
+        return self.levels(self.inputs.embed(rows), layouts)
 
     def patch_states(self, ids: Tensor) -> Tensor:
         """The states of the first level above the bytes, (b, k, g), without decoding to bytes."""
-        ids = torch.cat([ids.new_full((ids.shape[0], 1), EOT), ids], dim=1)
-        return self.levels.patch_states(self.inputs(ids), self._natural(ids, previous(ids, EOT)))
+        rows, layouts = self.laid_out(ids, True)
+        return self.levels.patch_states(self.inputs.embed(rows), layouts)
 
     def patch_ends(self, ids: Tensor) -> Tensor:
         """Tells with which ids a patch ends, (b, t + 1) bool, the implied start first."""
-        ids = torch.cat([ids.new_full((ids.shape[0], 1), EOT), ids], dim=1)
+        ids = _started(ids)
         natural = self._natural(ids, previous(ids, EOT))
-        if natural is None:
-            natural = torch.zeros_like(ids, dtype=torch.bool)
         return borders(natural, self.levels.patch_size, ids.new_full((len(ids),), -1))[0]
 
     def init_state(self, batch: int) -> ContextState:
@@ -166,3 +174,8 @@ class ContextWiring(nn.Module):
         length = history.length[rows]
         last = history.ids[rows, (length - history.dropped[rows] - 1).clamp(min=0)]
         return torch.where((length > 0).to(last.device), last, EOT)
+
+
+def _started(ids: Tensor) -> Tensor:
+    """(b, t) -> (b, t + 1), with the implied start."""
+    return F.pad(ids, (1, 0), value=EOT)

@@ -131,12 +131,24 @@ class ByteInputs(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """(b, t) -> (b, t, d)."""
+        return self.embed(self.rows(ids))
+
+    @torch.no_grad()
+    def rows(self, ids: Tensor) -> Tensor:
+        """Which rows of the tables stand for each place: no weight is needed to tell.
+
+        Args:
+            ids: (b, t).
+
+        Returns:
+            (b, t, c) int64: the id, rows of the n-grams' table, rows of the matches' table.
+        """
         if not self.ngrams + self.matches:
-            return self.byte(ids)
+            return ids[..., None]
         hashes = self.hashes(F.pad(ids, (self.reach, 0), value=BEFORE))
         found = earlier_places(hashes[:, self.ngrams :], ids.shape[1], self.depth)
-        found = self._near(found, 0)
-        return self._embed(ids, hashes[:, : self.ngrams], found, ids)
+        followed = self._followed(self._near(found, 0), ids)
+        return self.table_rows(ids, hashes[:, : self.ngrams], followed)
 
     def hashes(self, ids: Tensor) -> Tensor:
         """(b, reach + t) ids -> (b, m, t), those of the n-grams before those of the matches."""
@@ -163,7 +175,7 @@ class ByteInputs(nn.Module):
         places = start[:, None] + torch.arange(n)
         history.ids[rows[:, None], places] = ids
         if not self.ngrams + self.matches:
-            return self.byte(ids)
+            return self.embed(ids[..., None])
         joined = torch.cat([history.recent[rows], ids], dim=1)
         history.recent[rows] = joined[:, n:]
         hashes = self.hashes(joined)
@@ -174,7 +186,8 @@ class ByteInputs(nn.Module):
             low = 0 if self.keep is None else max(0, first - self.keep)
             back = earlier_places(history.hashes[row, :, low : first + n], n, self.depth)
             found.append(self._near(torch.where(back >= 0, back + low, -1), first))
-        return self._embed(ids, hashes[:, : self.ngrams], torch.stack(found), history.ids[rows])
+        followed = self._followed(torch.stack(found), history.ids[rows])
+        return self.embed(self.table_rows(ids, hashes[:, : self.ngrams], followed))
 
     def _near(self, found: Tensor, first: int) -> Tensor:
         """Leaves out what was found too far back: (..., n), of places from `first` on."""
@@ -183,19 +196,35 @@ class ByteInputs(nn.Module):
         place = torch.arange(first, first + found.shape[-1], device=found.device)
         return torch.where(place - found <= self.match_reach, found, -1)
 
-    def _embed(self, ids: Tensor, hashes: Tensor, found: Tensor, past: Tensor) -> Tensor:
-        """(b, t) ids, (b, m, t) hashes of n-grams, (b, m, depth, t) places in (b, s) past."""
-        x = self.byte(ids)
+    def table_rows(self, ids: Tensor, hashes: Tensor, followed: Tensor) -> Tensor:
+        """As `rows`, of what is known already.
+
+        Args:
+            ids: (b, t).
+            hashes: (b, m, t), of the n-grams.
+            followed: (b, depth m, t), the id that followed each match; vocab_size: no match.
+        """
+        rows = [ids[:, None]]
         if self.ngrams:
-            buckets = hashes % self.buckets + self._offsets(self.ngrams, self.buckets)
-            x = x + self.from_table(_sum_of(self.table, buckets))
+            rows.append(hashes % self.buckets + self._offsets(self.ngrams, self.buckets))
         if self.matches:
-            found = rearrange(found, "b m depth t -> b (depth m) t")
-            places = rearrange(found + 1, "b m t -> b (m t)").clamp(max=past.shape[1] - 1)
-            followed = past.gather(1, places).view(found.shape)
-            followed = torch.where(found >= 0, followed, self.vocab_size)
-            followed = followed + self._offsets(found.shape[1], self.vocab_size + 1)
-            x = x + _sum_of(self.match, followed)
+            rows.append(followed + self._offsets(followed.shape[1], self.vocab_size + 1))
+        return rearrange(torch.cat(rows, dim=1), "b c t -> b t c").contiguous()
+
+    def _followed(self, found: Tensor, past: Tensor) -> Tensor:
+        """(b, m, depth, t) places in (b, s) past -> (b, depth m, t), the ids there."""
+        found = rearrange(found, "b m depth t -> b (depth m) t")
+        places = rearrange(found + 1, "b m t -> b (m t)").clamp(max=past.shape[1] - 1)
+        followed = past.gather(1, places).view(found.shape)
+        return torch.where(found >= 0, followed, self.vocab_size)
+
+    def embed(self, rows: Tensor) -> Tensor:
+        """(b, t, c) of `rows` -> (b, t, d)."""
+        x = self.byte(rows[..., 0])
+        if self.ngrams:
+            x = x + self.from_table(_sum_of(self.table, rows[..., 1 : 1 + self.ngrams]))
+        if self.matches:
+            x = x + _sum_of(self.match, rows[..., 1 + self.ngrams :])
         return x
 
     def _offsets(self, count: int, size: int) -> Tensor:
@@ -204,11 +233,11 @@ class ByteInputs(nn.Module):
 
 
 def _sum_of(table: nn.Embedding, rows: Tensor) -> Tensor:
-    """The sums over m of the rows named, (b, m, t) -> (b, t, d)."""
+    """The sums over m of the rows named, (b, t, m) -> (b, t, d)."""
     if kernels.wanted(table.weight):
-        return kernels.hashed_rows(table.weight, rows)
-    flat = rearrange(rows, "b m t -> (b t) m")
-    return F.embedding_bag(flat, table.weight, mode="sum").view(rows.shape[0], rows.shape[2], -1)
+        return kernels.hashed_rows(table.weight, rearrange(rows, "b t m -> b m t"))
+    flat = rearrange(rows, "b t m -> (b t) m")
+    return F.embedding_bag(flat, table.weight, mode="sum").view(*rows.shape[:2], -1)
 
 
 def grown(store: Tensor, length: int) -> Tensor:

@@ -29,7 +29,7 @@ CONV_DILATIONS = (1, 4)  # taken in turn by a level's blocks
 
 def norm(x: Tensor) -> Tensor:
     """Gives x with root mean square 1 along its last axis (no learned gain)."""
-    if torch.is_grad_enabled() and x.requires_grad:
+    if torch.is_grad_enabled() and x.requires_grad and not torch.compiler.is_compiling():
         return _Norm.apply(x)
     return x * _norm_scale(x)
 
@@ -63,6 +63,7 @@ class Attention(nn.Module):
         self.heads = config.heads or config.dim // config.head_dim
         self.pattern = Pattern.of(config, index)
         self.dropout = config.attn_dropout
+        self.head_dim = config.head_dim
         inner = self.heads * config.head_dim
         self.to_qkv = nn.Linear(config.dim, 3 * inner, bias=False)
         self.to_out = nn.Linear(inner, config.dim, bias=False)
@@ -150,7 +151,7 @@ class FeedForward(nn.Module):
 
 def squared_relu(x: Tensor) -> Tensor:
     """max(x, 0)^2."""
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
         return _SquaredReLU.apply(x)
     positive = F.relu(x)
     return positive * positive

@@ -9,6 +9,7 @@ every byte from that border until the next (SpaceByte, arXiv:2404.14408; H-Net, 
 Axes: b batch, r rows, n places, k patches, d width of this level, g width of the level above.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from codebyte.caches import KVCache, Tail
 from codebyte.config import LevelConfig
 from codebyte.layers import Stack, norm
-from codebyte.patching import borders, patches
+from codebyte.patching import Patches, borders, patches
 from codebyte.views import Viewed
 
 
@@ -59,32 +60,34 @@ class Level(nn.Module):
             self.from_patch = nn.Linear(self.above.dim, config.dim, bias=False)
             self.place = nn.Embedding(config.patch_size, config.dim)
 
-    def patch_states(self, x: Tensor, natural: Tensor | None = None) -> Tensor:
-        """The states of the level above for each patch, (b, k, g): what to pool embeddings of."""
-        return self._above(self.encoder(x), natural)[0]
-
-    def forward(self, x: Tensor, natural: Tensor | None = None) -> Tensor:
-        """Runs whole rows.
+    def layouts(self, natural: Tensor) -> list[Patches]:
+        """How whole rows fall into patches, here and at each level above but the last.
 
         Args:
-            x: (b, n, d).
-            natural: (b, n) bool, where patches should end; None lets them end every patch_size
-            places.
+            natural: (b, n) bool, where patches of this level should end; those above it end every
+            patch_size places.
         """
+        if self.above is None:
+            return []
+        start = torch.full((len(natural),), -1, device=natural.device)
+        layout = patches(*borders(natural, self.patch_size, start), self.patch_size)
+        return [layout, *self.above.layouts(torch.zeros_like(layout.ends, dtype=torch.bool))]
+
+    def patch_states(self, x: Tensor, layouts: Sequence[Patches]) -> Tensor:
+        """The states of the level above for each patch, (b, k, g): what to pool embeddings of."""
+        return self._above(self.encoder(x), layouts)[0]
+
+    def forward(self, x: Tensor, layouts: Sequence[Patches] = ()) -> Tensor:
+        """Runs whole rows, (b, n, d) -> (b, n, d), in patches as `layouts` says."""
         x = self.encoder(x)
         if self.above is not None:
-            x = x + self._above(x, natural)[1]
+            x = x + self._above(x, layouts)[1]
         return self.decoder(x)
 
-    def _above(self, x: Tensor, natural: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _above(self, x: Tensor, layouts: Sequence[Patches]) -> tuple[Tensor, Tensor]:
         """The states of the level above, (b, k, g), and what they give each place, (b, n, d)."""
         assert self.above is not None
-        b, n, _ = x.shape
-        if natural is None:
-            natural = torch.zeros(b, n, dtype=torch.bool, device=x.device)
-        start = torch.full((b,), -1, device=x.device)
-        border, distance = borders(natural, self.patch_size, start)
-        layout = patches(border, distance, self.patch_size)
+        (b, n, _), layout = x.shape, layouts[0]
         k = layout.ends.shape[1]
         row = torch.arange(b, device=x.device)[:, None]
         flat = x.reshape(b * n, -1)
@@ -92,7 +95,7 @@ class Level(nn.Module):
         pooled = pooled.index_add(0, (layout.own + row * (k + 1)).flatten(), flat)
         pooled = pooled.view(b, k + 1, -1)[:, :k]
         last = flat.index_select(0, (layout.ends + row * n).flatten()).view(b, k, -1)
-        states = self.above(self._patch(last, pooled))
+        states = self.above(self._patch(last, pooled), layouts[1:])
         given = self.from_patch(norm(states)).reshape(b * k, -1)
         given = given.index_select(0, (layout.latest + row * k).flatten()).view(b, n, -1)
         return states, given + self.place(layout.place)

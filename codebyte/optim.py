@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from codebyte.config import TrainConfig
+from codebyte.device import training_dtype
 from codebyte.layers import Stack
 from codebyte.parallel import divided, part_of, whole
 
@@ -20,6 +21,8 @@ _POLAR = (
     (2.3465413258596377, -1.7097828382687081, 0.42323551169305323),
 )
 
+LARGE = 1 << 14  # numbers in a matrix, below which bfloat16 gains nothing
+
 
 def orthogonal(matrix: Tensor) -> Tensor:
     """Gives the nearest matrix whose singular values are all about 1 (0.9 to 1.1).
@@ -27,22 +30,22 @@ def orthogonal(matrix: Tensor) -> Tensor:
     Args:
         matrix: (..., m, n), any scale.
     """
-    x = matrix
+    x = matrix.reshape(-1, *matrix.shape[-2:])
     tall = x.shape[-2] > x.shape[-1]
     if tall:
         x = x.mT
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.01 + 1e-7)
-    for a, b, c in _POLAR:
+    x = (x / (x.norm(dim=(-2, -1), keepdim=True) * 1.01 + 1e-7)).contiguous()
+    for a, b, c in _POLAR:  # a x + (b x x^T + c (x x^T)^2) x, each sum with its product
         gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.mT if tall else x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.mT if tall else x).reshape(matrix.shape)
 
 
 class Muon(torch.optim.Optimizer):
     """Momentum made orthogonal at every step (Jordan et al. 2024), with decoupled weight decay.
 
-    torch.optim.Muon computes in bfloat16, which most CPUs emulate; this one keeps the parameter's
-    type on a CPU and takes matrices of one shape together.
+    torch.optim.Muon computes in bfloat16, which most CPUs emulate; this one does so only where it
+    is faster, and takes matrices of one shape together.
     """
 
     def __init__(
@@ -61,8 +64,8 @@ class Muon(torch.optim.Optimizer):
             for shape, params in by_shape.items():
                 momentum = group["momentum"]
                 directions = torch.stack([whole(self._direction(p, momentum)) for p in params])
-                if directions.is_cuda:
-                    directions = directions.bfloat16()
+                if shape.numel() >= LARGE:
+                    directions = directions.to(training_dtype(directions.device))
                 # a tall matrix gets larger steps, so that outputs move alike whatever the shape
                 scale = group["lr"] * max(1.0, shape[0] / shape[1]) ** 0.5
                 updates = divided(orthogonal, directions)

@@ -4,7 +4,6 @@ Axes: r rows of a batch, h heads, n places, c width of a head.
 """
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -36,11 +35,21 @@ def rotate(x: Tensor, positions: Tensor, end: int | None = None) -> Tensor:
 
 
 def turns(half: int, end: int, device: torch.device) -> Tensor:
-    """Cosines and sines of the angles at positions below `end` or more, (2, length, half)."""
-    return _turns(half, max(256, 1 << (end - 1).bit_length()), device)
+    """Cosines and sines of the angles at positions below `end` or more, (2, length, half).
+
+    A longer table takes the place of a shorter one. torch.compile is given one of length TABLE
+    before (see `codebyte.training`): what it traces then fits any number of places.
+    """
+    table = _tables.get((half, device))
+    if table is None or table.shape[1] < end:
+        table = _turns(half, max(256, 1 << (end - 1).bit_length()), device)
+        _tables[half, device] = table
+    return table
 
 
-@lru_cache(maxsize=16)
+_tables: dict[tuple[int, torch.device], Tensor] = {}
+
+
 def _turns(half: int, length: int, device: torch.device) -> Tensor:
     """Cosines and sines for positions up to `length`, (2, length, half), from float64 angles."""
     with torch.inference_mode(False):

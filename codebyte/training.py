@@ -12,7 +12,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,11 +27,13 @@ from codebyte.config import ModelConfig, TrainConfig
 from codebyte.corpus import Corpus
 from codebyte.device import pick_device, training_dtype
 from codebyte.errors import ConfigError
-from codebyte.layers import set_recompute
+from codebyte.hierarchy import ContextWiring
+from codebyte.layers import Attention, set_recompute
 from codebyte.megabyte import Megabyte
 from codebyte.optim import build_optimizers, decay_start, rate_at, set_rates
 from codebyte.progress import Progress
 from codebyte.resume import Optimizers, put_back, restore_run, save_run
+from codebyte.rotary import TABLE, turns
 from codebyte.vocab import PAD
 
 PASSED_ON = 2.0  # seconds in which a second interrupt is the first one, passed on by torchrun
@@ -146,7 +148,7 @@ class _Run:
         self.corpus, self.model, self.optimizers = corpus, model, optimizers
         self.config, self.worker, self.device = config, worker, worker.device
         self.dtype = training_dtype(self.device)
-        self.losses = torch.compile(model.losses, dynamic=True) if config.compile else model.losses
+        self.losses = compiled_losses(model) if config.compile else model.losses
 
     def until(self, step: int, folder: Path, minutes: float | None) -> TrainResult:
         """Trains from a step on until all are done, the time is up or somebody interrupts."""
@@ -246,6 +248,31 @@ class _Run:
             out.append(int(torch.multinomial(chances, 1, generator=generator)))
             self.model.step(torch.tensor([out[-1:]]), state)
         return bytes(out).decode("utf-8", "replace")
+
+
+def compiled_losses(
+    model: Megabyte, backend: str | Callable[..., Any] = "inductor"
+) -> Callable[[Tensor], Tensor]:
+    """`Megabyte.losses` by torch.compile; the first call takes a minute or two.
+
+    Looking up rows and laying out patches stays outside, for there are as many patches as the text
+    has words. What comes after it is one graph for any number of them.
+    """
+    wiring = model.wiring
+    if not isinstance(wiring, ContextWiring):
+        return torch.compile(model.losses, dynamic=True, backend=backend)
+    for module in model.modules():
+        if isinstance(module, Attention):
+            turns(module.head_dim // 2, TABLE, model.device)
+    compiled = torch.compile(wiring.losses_laid_out, fullgraph=True, backend=backend)
+
+    def losses(ids: Tensor) -> Tensor:
+        rows, layouts = wiring.laid_out(ids, False)
+        for layout in layouts:
+            torch._dynamo.maybe_mark_dynamic(layout.ends, 1)
+        return compiled(rows, layouts, ids) * model.counted(ids)
+
+    return losses
 
 
 @contextmanager

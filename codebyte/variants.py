@@ -181,11 +181,11 @@ class _AfterSource(ByteInputs):
         super().__init__(config)
         self.source: Before | None = None
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """(b, t) -> (b, t, d)."""
+    def rows(self, ids: Tensor) -> Tensor:
+        """(b, t) -> (b, t, c)."""
         if self.source is None:
-            return super().forward(ids)
-        return _behind(super().forward, self.source, ids)
+            return super().rows(ids)
+        return _behind(super().rows, self.source, ids)
 
     def init_history(self, batch: int) -> History:
         """Gives the history of a target that has not begun."""

@@ -27,7 +27,6 @@ from torch import Tensor, nn
 
 from codebyte.hashing import BEFORE
 from codebyte.hierarchy import ContextWiring
-from codebyte.inputs import _sum_of
 from codebyte.layers import Attention, Block, CausalConv, norm
 from codebyte.megabyte import Megabyte
 from codebyte.patching import borders, patches, previous, word_ends
@@ -236,22 +235,14 @@ class _Kept:
 
     def _embed(self, last: Tensor, ids: Tensor) -> Tensor:
         inputs = self._wiring.inputs
-        x = inputs.byte(ids)
         if not inputs.ngrams + inputs.matches:
-            return x
+            return inputs.embed(ids[..., None])
         back = torch.arange(-inputs.reach + 1, 1)
         places = last[:, None] + back
         recent = torch.where(places >= 0, self._seq[places.clamp(min=0)], BEFORE)
         hashes = inputs.hashes(torch.cat([recent, ids], dim=1))
-        if inputs.ngrams:
-            buckets = hashes[:, : inputs.ngrams] % inputs.buckets
-            buckets = buckets + inputs._offsets(inputs.ngrams, inputs.buckets)
-            x = x + inputs.from_table(_sum_of(inputs.table, buckets))
-        if inputs.matches:
-            followed = self._matches.followed(last, ids, hashes[:, inputs.ngrams :])
-            followed = followed + inputs._offsets(followed.shape[1], inputs.vocab_size + 1)
-            x = x + _sum_of(inputs.match, followed)
-        return x
+        followed = self._matches.followed(last, ids, hashes[:, inputs.ngrams :])
+        return inputs.embed(inputs.table_rows(ids, hashes[:, : inputs.ngrams], followed))
 
     def _block(self, index: int, block: Any, x: Tensor, last: Tensor) -> Tensor:
         conv: CausalConv = block.mix

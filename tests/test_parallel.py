@@ -4,12 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from together import CONFIG, Stopping
+from together import CONFIG, Stopping, train_in_float32
 
 from codebyte import checkpoint
 from codebyte.corpus import Corpus, Document, write_corpus
@@ -24,6 +25,13 @@ ROOT = Path(__file__).parent.parent
 
 def losses(folder: Path, kind: str = "bits_per_byte") -> list[float]:
     return [line[kind] for line in read_metrics(folder) if kind in line]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def float32() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        train_in_float32(patch.setattr)
+        yield
 
 
 @pytest.fixture(scope="module")

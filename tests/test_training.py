@@ -2,6 +2,7 @@
 
 import json
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from together import train_in_float32
 
 from codebyte import checkpoint, resume
 from codebyte.config import TrainConfig
@@ -19,11 +21,18 @@ from codebyte.megabyte import Megabyte
 from codebyte.optim import build_optimizers
 from codebyte.presets import PRESETS
 from codebyte.progress import read_metrics
-from codebyte.training import train
+from codebyte.training import compiled_losses, train
 
 CONFIG = TrainConfig(
     steps=6, rows=4, length=96, warmup=2, decay=0.5, validate_every=3, validate_rows=4
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def float32() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        train_in_float32(patch.setattr)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +108,24 @@ def test_a_gpu_trains_validates_and_goes_on(corpus: Corpus, whole: Path, tmp_pat
     assert train(corpus, out, PRESETS["tiny"], CONFIG, resume=True, device="cuda").finished
     np.testing.assert_allclose(losses(out), losses(whole), rtol=5e-2)  # bfloat16
     np.testing.assert_allclose(valid(out), valid(whole), rtol=5e-2)
+
+
+def test_one_compiled_graph_gives_the_losses_of_any_text(tiny_model: Megabyte) -> None:
+    text = torch.tensor(list(Path(__file__).read_bytes()[:600]))
+    graphs: list[Any] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph  # runs it as it is
+
+    compiled = compiled_losses(tiny_model, backend)
+    patches = set()
+    for start in (0, 150, 300):
+        ids = text[start : start + 240].view(2, 120)
+        patches.add(int(tiny_model.patch_states(ids).shape[1]))
+        torch.testing.assert_close(compiled(ids), tiny_model.losses(ids))
+    assert len(patches) > 1
+    assert len(graphs) == 1
 
 
 def test_all_that_an_optimizer_keeps_goes_where_its_parameter_is(

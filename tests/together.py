@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from codebyte import parallel
+from codebyte import optim, parallel, training
 from codebyte.config import TrainConfig
 from codebyte.corpus import Corpus
+from codebyte.device import training_dtype
 from codebyte.presets import PRESETS
 from codebyte.training import train
 
 CONFIG = TrainConfig(
     steps=6, rows=4, length=96, warmup=2, decay=0.5, validate_every=3, validate_rows=4
 )
+
+
+def train_in_float32(put: Callable[[Any, str, Any], None]) -> None:
+    """On a CPU from now on, also where bfloat16 is faster: it has not the four digits compared.
+
+    Args:
+        put: as setattr.
+    """
+
+    def dtype(device: torch.device) -> torch.dtype:
+        return torch.float32 if device.type == "cpu" else training_dtype(device)
+
+    for module in (training, optim):
+        put(module, "training_dtype", dtype)
 
 
 class Stopping(Corpus):
@@ -48,6 +64,7 @@ class Killing(Stopping):
 def together(folder: Path) -> None:
     """Trains runs in the folder, which has a corpus and the run `one`, stopped after 3 steps."""
     torch.set_num_threads(1)
+    train_in_float32(setattr)
     corpus, tiny = Corpus(folder / "corpus"), PRESETS["tiny"]
     second, again = os.environ["RANK"] == "1", int(os.environ["TORCHELASTIC_RESTART_COUNT"]) > 0
     saving = replace(CONFIG, save_every=1e-9, recompute=True, accumulate=2)
