@@ -33,7 +33,7 @@ from codebyte.progress import read_metrics
 from codebyte.training import train
 
 BAR, GOAL = 350.0, 600.0
-BATCHES = {"tiny": 8, "small": 32, "medium": 64}  # rows in a batch
+BATCHES = {"tiny": 8, "small": 32, "server": 64}  # rows in a batch
 AT_ONCE = 8  # rows that a process computes together: what stays in the cache
 SKIPPED = 5  # steps: compiling, and memory that is not yet there
 LARGEST_PEAK = 4096  # rows and columns
@@ -61,7 +61,7 @@ def main() -> None:
     figures: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         write_texts(Path(folder) / "corpus")
-        for preset in ("tiny",) if args.quick else ("small", "medium"):
+        for preset in ("tiny",) if args.quick else ("small", "server"):
             for name, processes, compiled in ways[:1] if args.quick else ways:
                 settings = {"preset": preset, "processes": processes, "compiled": compiled}
                 settings["minutes"] = 0.5 if args.quick else args.minutes
