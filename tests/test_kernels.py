@@ -54,7 +54,9 @@ PAPER = ModelConfig(
 
 
 @pytest.mark.parametrize(
-    ("config", "used"), [(PAPER, "patch_attention"), (PRESETS["tiny"], "hashed_rows")], ids=["paper", "ours"]
+    ("config", "used"),
+    [(PAPER, "patch_attention"), (PRESETS["tiny"], "hashed_rows")],
+    ids=["paper", "ours"],
 )
 def test_a_model_takes_them_where_they_are_wanted_and_nowhere_else(
     config: ModelConfig, used: str, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
