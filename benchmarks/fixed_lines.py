@@ -45,7 +45,7 @@ def main() -> None:
     """Runs the benchmark."""
     options = parser(__doc__)
     options.add_argument("--corpus", type=Path, help="(default: Python's library)")
-    options.add_argument("--minutes", type=float, default=6.0, help="of processor time")
+    options.add_argument("--minutes", type=float, default=3.0, help="of processor time")
     options.add_argument("--pairs", type=int, default=60_000, help="to train on")
     options.add_argument("--held", type=int, default=1_000, help="pairs to judge by")
     args = options.parse_args()
