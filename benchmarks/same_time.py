@@ -86,20 +86,20 @@ def main() -> None:
         latest = {name: round(curve[-1]["bits_per_byte"], 3) for name, curve in curves.items()}
         print(f"turn {turn + 1} of {turns}: {latest}", flush=True)
     report.table(
+        ["", "parameters", "MB seen"],
         [
-            "",
-            "parameters",
-            "MB seen",
-            *(f"{minutes * (i + 1) / turns:.1f} min" for i in range(turns)),
+            [name, workers[name].hello["parameters"], curve[-1]["megabytes"]]
+            for name, curve in curves.items()
         ],
+    )
+    report.table(
+        ["minutes", *(f"{name}, bits per byte" for name in names)],
         [
             [
-                name,
-                workers[name].hello["parameters"],
-                curve[-1]["megabytes"],
-                *(point["bits_per_byte"] for point in curve),
+                f"{minutes * (turn + 1) / turns:.1f}",
+                *(curve[turn]["bits_per_byte"] for curve in curves.values()),
             ]
-            for name, curve in curves.items()
+            for turn in range(turns)
         ],
     )
     for worker in workers.values():

@@ -21,6 +21,7 @@ BILLION = 1e9  # parameters of the largest preset: the bar
 PLANS = (  # preset, processors, bytes of text
     ("base", 1, 5e9),
     ("base", 8, 50e9),
+    ("medium", 8, 20e9),
     ("large", 8, 40e9),
     ("large", 64, 400e9),
     ("large", 256, 1e12),

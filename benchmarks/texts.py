@@ -2,14 +2,20 @@
 
 import functools
 import sysconfig
+import tempfile
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codebyte.corpus import Corpus, Shard
-from codebyte.indexer.languages import language_of
+from codebyte.corpus_writer import Document, write_corpus
+from codebyte.indexer.languages import is_test, language_of
+
+LIBRARY_HELD = 0.1  # of the library's bytes
 
 
 @functools.cache
@@ -28,6 +34,27 @@ def library_code(num_bytes: int, start: int = 0) -> bytes:
     while len(part) < num_bytes:
         part += whole[: num_bytes - len(part)]
     return part
+
+
+@contextmanager
+def corpus_or_library(folder: Path | None) -> Iterator[Corpus]:
+    """A corpus, or one of Python's library, split by top-level module, tests left out.
+
+    The library is one project's code: enough to see that something is learned, no more.
+    """
+    if folder is not None:
+        yield Corpus(folder)
+        return
+    library = Path(sysconfig.get_paths()["stdlib"])
+    documents = []
+    for path in sorted(library.rglob("*.py")):
+        inner = path.relative_to(library)
+        top = inner.parts[0].removesuffix(".py")
+        if top not in ("site-packages", "test") and not is_test(inner.as_posix()):
+            documents.append(Document(repo=top, path=inner.as_posix(), data=path.read_bytes()))
+    with tempfile.TemporaryDirectory() as made:
+        write_corpus(documents, Path(made) / "corpus", valid_share=LIBRARY_HELD)
+        yield Corpus(Path(made) / "corpus")
 
 
 def validation_files(corpus: str | None) -> Shard:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from codebyte.megabyte import Megabyte
     from codebyte.presets import PRESETS
     from codebyte.scoring import surprisal
-    from codebyte.streaming import stream_surprisal
+    from codebyte.streaming import stream_states, stream_surprisal
     from codebyte.training import train
 
 __version__ = "0.1.0"
@@ -36,6 +36,7 @@ __all__ = [
     "generate",
     "load",
     "save",
+    "stream_states",
     "stream_surprisal",
     "surprisal",
     "train",
@@ -55,6 +56,7 @@ _HOMES = {
     "generate": "codebyte.decode",
     "load": "codebyte.checkpoint",
     "save": "codebyte.checkpoint",
+    "stream_states": "codebyte.streaming",
     "stream_surprisal": "codebyte.streaming",
     "surprisal": "codebyte.scoring",
     "train": "codebyte.training",

@@ -34,7 +34,9 @@ class HubMixin:
     """Gives a Megabyte `from_pretrained`, `save_pretrained` and `push_to_hub`.
 
     Not huggingface_hub's own mixin, which every model would have to be made with: importing it
-    takes 9 MB, and a tenth of the time of starting.
+    takes 9 MB, and a tenth of the time of starting; its `from_pretrained` reads a downloaded
+    config.json of any size and kind before a checkpoint's checks, and its `save_pretrained` deletes
+    the old config.json before the new weights are written.
     """
 
     def save_pretrained(

@@ -59,5 +59,6 @@ PRESETS: dict[str, ModelConfig] = {
     ),
     # one GPU and larger; the figures are in docs/model.md
     "base": _preset(512, 768, 12, context=8192, decoder=3, buckets=65536, ngram_dim=256),
+    "medium": _preset(640, 1152, 20, context=8192, decoder=3, buckets=65536, ngram_dim=320),
     "large": _preset(768, 1536, 26, context=16384, decoder=4, buckets=131072, ngram_dim=384),
 }

@@ -45,10 +45,9 @@ def test_training_memory_is_that_of_weights_gradients_and_optimizers() -> None:
     assert training_bytes(PRESETS["tiny"]) == held
 
 
-@pytest.mark.parametrize("name", ["base", "large"])
-def test_presets_for_gpus_have_a_hundred_million_to_more_than_a_billion_numbers(name: str) -> None:
-    low, high = {"base": (1e8, 3e8), "large": (1e9, 1.5e9)}[name]
-    assert low < num_parameters(PRESETS[name]) < high
+@pytest.mark.parametrize(("name", "millions"), [("base", 186), ("medium", 448), ("large", 1027)])
+def test_presets_for_gpus_have_the_numbers_that_the_documents_say(name: str, millions: int) -> None:
+    assert round(num_parameters(PRESETS[name]) / 1e6) == millions
 
 
 @pytest.mark.parametrize("width", [32, 96])

@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from conftest import MakeModel
 from torch import Tensor
 
 from codebyte import kernels
+from codebyte.config import LevelConfig, ModelConfig
+from codebyte.presets import PRESETS
 
 pytest.importorskip("triton")
 
@@ -38,6 +41,60 @@ def test_sums_of_rows_of_a_hash_table(b: int, m: int, t: int, d: int) -> None:
         torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
 
 
-def test_kernels_are_for_cuda_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CODEBYTE_TRITON", "1")
-    assert not kernels.wanted(torch.zeros(1))
+# the paper's wiring, whose byte level attends inside patches, and ours, whose inputs sum table rows
+PAPER = ModelConfig(
+    levels=(
+        LevelConfig(dim=16, head_dim=8, layers=1, patch_size=4),
+        LevelConfig(dim=32, head_dim=16, layers=1),
+    ),
+    wiring="paper",
+    patching="fixed",
+    context=32,
+)
+
+
+@pytest.mark.parametrize(
+    ("config", "used"),
+    [(PAPER, "patch_attention"), (PRESETS["tiny"], "hashed_rows")],
+    ids=["paper", "ours"],
+)
+def test_a_model_takes_them_where_they_are_wanted_and_nowhere_else(
+    config: ModelConfig, used: str, make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    for name in ("patch_attention", "hashed_rows"):
+        kernel = getattr(kernels, name)
+        monkeypatch.setattr(
+            kernels, name, lambda *x, name=name, kernel=kernel: (calls.append(name), kernel(*x))[1]
+        )
+    model = make_model(config).train()
+    ids = torch.randint(0, 256, (2, 32), generator=torch.Generator().manual_seed(1))
+
+    def learned() -> list[Tensor]:
+        model.zero_grad()
+        loss = model.loss(ids)
+        loss.backward()
+        return [loss.detach(), *(p.grad for p in model.parameters() if p.grad is not None)]
+
+    plain = learned()
+    assert calls == []  # a CPU wants none
+    monkeypatch.setattr(kernels, "wanted", lambda x: True)
+    for found, expected in zip(learned(), plain, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert used in calls
+
+
+@pytest.mark.parametrize(
+    ("cuda", "switch", "answer"),
+    [(True, "1", True), (True, "0", False), (True, None, False), (False, "1", False)],
+)
+def test_kernels_are_wanted_on_cuda_where_they_are_switched_on(
+    cuda: bool, switch: str | None, answer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Placed(Tensor):  # a tensor that says where it is; there need be no GPU
+        is_cuda = cuda
+
+    monkeypatch.delenv("CODEBYTE_TRITON", raising=False)
+    if switch is not None:
+        monkeypatch.setenv("CODEBYTE_TRITON", switch)
+    assert kernels.wanted(torch.zeros(1).as_subclass(Placed)) is answer

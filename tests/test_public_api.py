@@ -24,6 +24,7 @@ PROMISED = {
     "generate": "codebyte.decode",
     "load": "codebyte.checkpoint",
     "save": "codebyte.checkpoint",
+    "stream_states": "codebyte.streaming",
     "stream_surprisal": "codebyte.streaming",
     "surprisal": "codebyte.scoring",
     "train": "codebyte.training",

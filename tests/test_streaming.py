@@ -1,8 +1,13 @@
 """Streams equal whole rows, in memory that stops growing, at positions of any size."""
 
+import ast
+import io
+import re
+import sys
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,6 +113,28 @@ def test_states_by_windows_go_on_to_the_end(tiny_model: Megabyte) -> None:
     np.testing.assert_allclose(
         np.concatenate([state for _, state in found])[: len(first)], first, atol=1e-3
     )
+
+
+def test_the_documented_uses_print_what_they_say(
+    make_model: MakeModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = (Path(__file__).parent.parent / "docs" / "long.md").read_text()
+    examples = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    codebyte.save(make_model(BOUNDED), tmp_path / "runs" / "stream" / "latest")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for code in (code for code in examples if "stdin" in code):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(CODE)))
+        exec(code, names)
+    mean, place, *rest = capsys.readouterr().out.splitlines()
+    bits = forward_bits(names["model"], CODE)  # type: ignore[arg-type]
+    assert float(mean) == pytest.approx(bits.mean(), rel=1e-3)
+    assert len(CODE) - 20 < int(place.split("]")[0].strip("[")) < len(CODE)
+    written = [ast.literal_eval(line) for line in rest if line.startswith("b")]
+    assert names["stream"].position == 15 + sum(map(len, written)) > 15  # type: ignore[attr-defined]
 
 
 def test_a_model_without_patches_has_no_states_to_stream(make_model: MakeModel) -> None:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from together import train_in_float32
 
-from codebyte import checkpoint, resume
+from codebyte import checkpoint, resume, training
 from codebyte.config import TrainConfig
 from codebyte.corpus import Corpus, Document, write_corpus
 from codebyte.errors import CheckpointError, ConfigError, CorpusError
@@ -98,6 +98,32 @@ def test_an_interrupted_run_goes_on_with_the_dropout_of_a_whole_one(
     train(corpus, tmp_path / "run", model, CONFIG, resume=True, device="cpu")
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
     assert losses(tmp_path / "whole")[2:] != losses(whole)[2:]  # or nothing was left out
+
+
+def test_bfloat16_trains_as_float32_does(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    products: list[torch.dtype] = []
+    losses_of = Megabyte.losses
+
+    def watched(model: Megabyte, ids: torch.Tensor) -> torch.Tensor:
+        products.append((torch.ones(2, 2) @ torch.ones(2, 2)).dtype)
+        return losses_of(model, ids)
+
+    monkeypatch.setattr(Megabyte, "losses", watched)
+    found = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        monkeypatch.setattr(training, "training_dtype", lambda device, dtype=dtype: dtype)
+        products.clear()
+        train(corpus, tmp_path / str(dtype), PRESETS["tiny"], CONFIG, device="cpu")
+        assert set(products) == {dtype}
+        found[dtype] = losses(tmp_path / str(dtype)) + valid(tmp_path / str(dtype))
+    rough, exact = np.array(found[torch.bfloat16]), np.array(found[torch.float32])
+    # a bfloat16 is rounded by at most 1 part in 512; a loss is the mean of many
+    np.testing.assert_allclose(rough, exact, rtol=1 / 512)
+    assert (rough != exact).any()
+    weights = checkpoint.load(tmp_path / "torch.bfloat16" / "latest", "cpu").parameters()
+    assert {weight.dtype for weight in weights} == {torch.float32}
 
 
 @pytest.mark.gpu
