@@ -37,7 +37,7 @@ def test_gradios_client_finds_the_functions_and_calls_them(
 
     repo = make_repo(tmp_path / "shapes", {"shapes.py": TEXT.encode()})
     session = Session(taught_checkpoint())
-    Library(tmp_path / "index", session.model).add(str(repo), lambda *_: None)
+    Library(tmp_path / "index").add(str(repo), lambda *_: None)
     with serving(create_app(session, index=tmp_path / "index")) as address:
         client = gradio_client.Client(address, verbose=False, analytics_enabled=False)
         named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
