@@ -36,10 +36,12 @@ def create_app(
     app = create_api(session)
     if page:
         from codebyte.apps.library import Library, own_folder
+        from codebyte.apps.mcp_http import mount_mcp
         from codebyte.apps.web import mount
 
         library = Library(own_folder() if index is None else Path(index))
         session.mixers.others = library.folders
+        mount_mcp(app, session, library)
         mount(app, session, library)
     return Guard(app, token=token)
 
