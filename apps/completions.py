@@ -45,7 +45,7 @@ def add_completions(app: FastAPI, serving: Serving) -> None:
 
 def _whole(session: Session, job: Job, running: Running) -> dict[str, Any] | None:
     """Runs a job to its end; in a worker thread."""
-    choices = []
+    choices, model = [], session.model  # which may be another one before the end
     for choice in job.choices:
         for item in running.follow(*_items(session, choice, running)):
             _note(choice, item)
@@ -55,7 +55,7 @@ def _whole(session: Session, job: Job, running: Running) -> dict[str, Any] | Non
         logprobs = None
         if job.asked.logprobs is not None:
             ids = [*fim_prompt(choice.prefix, choice.suffix), *choice.text]
-            logprobs = logprobs_of(session.model, ids, shown, top=job.asked.logprobs)
+            logprobs = logprobs_of(model, ids, shown, top=job.asked.logprobs)
         choices.append(choice.body(shown.decode("utf-8", "replace"), logprobs, choice.reason))
     return {**job.body(choices), "usage": job.usage()}
 

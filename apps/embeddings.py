@@ -42,10 +42,9 @@ class EmbeddingsRequest(BaseModel):
 
 
 class Embeddings:
-    """The embedder of a session, made when it is first needed."""
+    """The embedder, made when it is first needed."""
 
-    def __init__(self, serving: Serving) -> None:
-        self._model = serving.session.model
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._embedder: Any = None
 
@@ -55,7 +54,7 @@ class Embeddings:
         """Unit rows, (n, dim); None if cancelled.
 
         Raises:
-            HTTPException: 501, if this model has no embedder.
+            HTTPException: 501, if there is no embedder.
         """
         with self._lock:
             if self._embedder is None:
@@ -75,7 +74,7 @@ class Embeddings:
                 501, "this codebyte has no embedder: install a newer one"
             ) from error
         try:
-            return Embedder(self._model)
+            return Embedder()
         except CheckpointError as error:
             raise HTTPException(501, str(error)) from error
 
@@ -96,7 +95,7 @@ class Embeddings:
 
 def add_embeddings(app: FastAPI, serving: Serving) -> None:
     """Adds the route."""
-    embeddings = Embeddings(serving)
+    embeddings = Embeddings()
 
     @app.post("/v1/embeddings", tags=["search"])
     async def embed(asked: EmbeddingsRequest, request: Request) -> Response:

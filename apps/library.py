@@ -18,7 +18,6 @@ from codebyte.indexer.searching import Hit
 
 if TYPE_CHECKING:
     from codebyte.indexer.updating import Progress, Updated
-    from codebyte.megabyte import Megabyte
 
 LARGEST_OPENED = 1 << 20  # bytes of a file that is opened in the editor
 
@@ -28,12 +27,10 @@ class Library:
 
     Args:
         folder: of the index; made when the first repository is added.
-        model: makes the vectors, where it has a search head.
     """
 
-    def __init__(self, folder: Path, model: "Megabyte") -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._model = model
         self._opened: CodeIndex | None = None
         self._lock = threading.Lock()  # of opening
         self._writing = threading.Lock()
@@ -51,7 +48,7 @@ class Library:
         """
         with self._lock:
             if self._opened is None:
-                self._opened = CodeIndex(self.folder, _embedder(self._model))
+                self._opened = CodeIndex(self.folder, _embedder())
             return self._opened
 
     def repositories(self) -> list[dict[str, Any]]:
@@ -143,12 +140,12 @@ def own_folder() -> Path:
     return user_data_path("codebyte") / "index"
 
 
-def _embedder(model: "Megabyte") -> Any:
+def _embedder() -> Any:
     from codebyte.tasks.search import Embedder
 
     try:
-        return Embedder(model)
-    except CodebyteError:  # a model without a search head: words only
+        return Embedder()
+    except CodebyteError:  # no search head: words only
         return None
 
 

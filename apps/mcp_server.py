@@ -107,7 +107,7 @@ class Tools:
     def search(self, query: str, k: int) -> list[dict[str, Any]]:
         """Hits for a query."""
         with self._lock:
-            return [_hit(hit) for hit in self.index.search(query, k)]
+            return [as_hit(hit) for hit in self.index.search(query, k)]
 
     def similar(self, path: str, line: int, k: int) -> list[dict[str, Any]]:
         """Hits for a place."""
@@ -116,7 +116,7 @@ class Tools:
             repo, name = self.index.place_of(place) or (None, self._name(place))
             data = read(place, LARGEST) if repo is None else None
             found = self.index.similar(name, line, k, repo=repo, data=data)
-            return [_hit(hit) for hit in found]
+            return [as_hit(hit) for hit in found]
 
     def scan(self, path: str, k: int, progress: "Progress | None" = None) -> list[dict[str, Any]]:
         """The most suspicious findings in a file or a folder.
@@ -142,7 +142,7 @@ class Tools:
                 tree = open_tree(asked)
                 top = tree.root  # of the repository, which may lie above the root
                 found = scan_tree(tree, Scorer(model=model), progress=progress).places
-        return [_finding(place, self._name(top / place.finding.path)) for place in found[:k]]
+        return [as_finding(place, self._name(top / place.finding.path)) for place in found[:k]]
 
     def complete(self, path: str, line: int, column: int) -> dict[str, Any]:
         """What belongs at a place of a file."""
@@ -190,12 +190,12 @@ def create_mcp(tools: Tools) -> MCPServer:
         Words; "exact text", /regular expressions/ and path: lang: repo: sym: filters may be among
         them. Needs an index, made by `codebyte index`.
         """
-        return _told(lambda: tools.search(query, k))
+        return told(lambda: tools.search(query, k))
 
     @server.tool()
     def similar(path: Text, line: Line, k: Count = 10) -> list[dict[str, Any]]:
         """Find code like that at a line of a file."""
-        return _told(lambda: tools.similar(path, line, k))
+        return told(lambda: tools.similar(path, line, k))
 
     @server.tool()
     def scan(context: Context, path: Text = ".", k: Count = 20) -> list[dict[str, Any]]:
@@ -206,22 +206,22 @@ def create_mcp(tools: Tools) -> MCPServer:
             if stage == "scoring":
                 from_thread.run(context.report_progress, done, total)
 
-        return _told(lambda: tools.scan(path, k, progress))
+        return told(lambda: tools.scan(path, k, progress))
 
     @server.tool()
     def complete(path: Text, line: Line, column: Line) -> dict[str, Any]:
         """Tell what the model would write at a place of a file."""
-        return _told(lambda: tools.complete(path, line, column))
+        return told(lambda: tools.complete(path, line, column))
 
     @server.tool()
     def complete_text(prefix: Text, suffix: Text = "", path: Text = "") -> dict[str, Any]:
         """Tell what the model would write between two texts; a path tells the language."""
-        return _told(lambda: tools.complete_text(prefix, suffix, path or None))
+        return told(lambda: tools.complete_text(prefix, suffix, path or None))
 
     return server
 
 
-def _told(function: Any) -> Any:
+def told(function: Any) -> Any:
     """Runs a tool; what is wrong becomes its answer, in the words of the error."""
     try:
         return function()
@@ -229,7 +229,8 @@ def _told(function: Any) -> Any:
         raise ToolError(str(error)) from error
 
 
-def _hit(hit: Any) -> dict[str, Any]:
+def as_hit(hit: Any) -> dict[str, Any]:
+    """A hit of a search as agents read it."""
     return {
         "path": hit.path,
         "start_line": hit.start_line,
@@ -243,7 +244,8 @@ def _hit(hit: Any) -> dict[str, Any]:
     }
 
 
-def _finding(place: "Place", path: str) -> dict[str, Any]:
+def as_finding(place: "Place", path: str) -> dict[str, Any]:
+    """A finding of a scan, in a file of this name, as agents read it."""
     finding = place.finding
     repair = finding.repair
     return {

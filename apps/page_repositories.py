@@ -141,8 +141,7 @@ def _adapted(
     told: Callable[[str, int, int], None],
     left: threading.Event,
 ) -> str:
-    import copy
-
+    from codebyte.checkpoint import load
     from codebyte.indexer.repo import documents, open_repo
     from codebyte.tasks.adapt import AdaptConfig, adapt, resumable
     from codebyte.tasks.held_out import split_files
@@ -152,7 +151,7 @@ def _adapted(
     learnt, held_out, _ = split_files(opened, list(documents([opened])))
     out = _folder_of(library, name)
     result = adapt(
-        copy.deepcopy(session.model),
+        load(session.checkpoint),
         learnt,
         held_out,
         out,
@@ -161,12 +160,15 @@ def _adapted(
         cancel=left.is_set,
         report=lambda moment: told("adapting", round(100 * moment.done), 100),
     )
+    if not result.finished:
+        return note(f"{name}: left before the end; adapt again to go on.")
+    session.use(load(out))
     before, after = result.before, result.after
     return note(
         f"{name}: {before.bits_per_byte:.3f} bits per byte on its held-out files before, "
         f"{after.bits_per_byte:.3f} after ({after.bits_per_byte / before.bits_per_byte - 1:+.1%}); "
         f"elsewhere {after.elsewhere / before.elsewhere - 1:+.1%}. "
-        f"Start again with --checkpoint {out} to use it."
+        f"It is in use from now on; after a restart, with --checkpoint {out}."
     )
 
 

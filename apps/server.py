@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from codebyte.apps.api import create_api
 from codebyte.apps.guard import Guard, check_binding, is_loopback
 from codebyte.apps.mixers import served_repository
+from codebyte.apps.newer import follow
 from codebyte.apps.session import Session
 from codebyte.apps.settle import settle
 from codebyte.errors import ConfigError
@@ -35,10 +36,12 @@ def create_app(
     app = create_api(session)
     if page:
         from codebyte.apps.library import Library, own_folder
+        from codebyte.apps.mcp_http import mount_mcp
         from codebyte.apps.web import mount
 
-        library = Library(own_folder() if index is None else Path(index), session.model)
+        library = Library(own_folder() if index is None else Path(index))
         session.mixers.others = library.folders
+        mount_mcp(app, session, library)
         mount(app, session, library)
     return Guard(app, token=token)
 
@@ -81,6 +84,7 @@ def serve(
         local = is_loopback(host) and token is None
         session.mixers.served = served_repository(repo, local=local, alone=alone)
         session.warm_up()
+        follow(session)
         config = uvicorn.Config(
             create_app(session, token=token, page=page, index=index),
             log_level="warning",

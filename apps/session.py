@@ -17,6 +17,8 @@ from codebyte.apps.mixers import Mixers
 from codebyte.apps.scheduler import MOST_CLIENTS, Queue, Turn, Turns
 from codebyte.checkpoint import load
 from codebyte.config import SamplingParams
+from codebyte.megabyte import Megabyte
+from codebyte.memory import give_back_now
 from codebyte.mixing import Mixer
 from codebyte.scoring import surprisal
 from codebyte.tasks.completion import Completer, Completion, How, Piece
@@ -32,6 +34,7 @@ class Session:
     """What the page and the API share; safe to use from many threads."""
 
     def __init__(self, checkpoint: str | PathLike[str] | None = None) -> None:
+        self.checkpoint = checkpoint
         self.model = load(checkpoint)
         self.queue = Queue()
         self.caches = Caches(self.model)
@@ -43,7 +46,16 @@ class Session:
 
     def warm_up(self) -> None:
         """Completes once, so that the first person to ask does not pay for what is set up late."""
-        Completer(self.model).complete(_WARM_UP, b"\n", path="add.py", max_new_bytes=8)
+        _warm_up(self.model)
+
+    def use(self, model: Megabyte) -> None:
+        """Answers with another model from now on; what is under way ends with the one it has.
+
+        The old one's memory is free once nobody has it any more.
+        """
+        _warm_up(model)
+        self.model, self.caches = model, Caches(model)
+        give_back_now()
 
     def describe(self) -> str:
         """The model in a few words, for people."""
@@ -195,6 +207,10 @@ class Session:
                 self._newest.popitem(last=False)
         if older is not None:
             older.set()
+
+
+def _warm_up(model: Megabyte) -> None:
+    Completer(model).complete(_WARM_UP, b"\n", path="add.py", max_new_bytes=8)
 
 
 @dataclass(frozen=True, slots=True)

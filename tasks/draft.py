@@ -15,6 +15,7 @@ from codebyte.sampling import whole_characters
 from codebyte.tasks import filters, stops
 from codebyte.tasks.caret import HEAD, Caret, caret_between
 from codebyte.tasks.recalled import Recalled
+from codebyte.tasks.rulers import at_ruler
 
 _NEWLINE = ord("\n")
 
@@ -65,7 +66,7 @@ def shaped(
     caret = caret_between(prefix, suffix)
     stop = [text.replace(b"\r\n", b"\n").replace(b"\n", caret.newline) for text in stop]
     draft = _Draft(caret.newline)
-    rules = [*_plain_rules(stop, characters), *_shape_rules(caret, suffix, several)]
+    rules = [*_plain_rules(stop, characters), *_shape_rules(caret, prefix, suffix, several)]
     reason = yield from draft.follow(steps, rules)
     text = draft.text[: whole_characters(draft.text)] if characters else draft.text
     if reason in ("block", "budget", "cancel"):
@@ -95,16 +96,17 @@ def _plain_rules(stop: Sequence[bytes], characters: bool) -> list[stops.Rule]:
     return [strings, stops.at_character] if characters else [strings]
 
 
-def _shape_rules(caret: Caret, suffix: bytes, several: bool) -> list[stops.Rule]:
+def _shape_rules(caret: Caret, prefix: bytes, suffix: bytes, several: bool) -> list[stops.Rule]:
     rules: list[stops.Rule] = [
         stops.at_loop,
+        partial(at_ruler, prefix=prefix, suffix=suffix),
         partial(stops.at_next_line, caret=caret),
         partial(stops.at_rest_of_line, suffix=suffix[:HEAD], caret=caret),
     ]
     if not several:
         return [stops.at_line_end, *rules]
     blocks = (stops.at_block_end, stops.at_third_repeat)
-    return [*(partial(rule, caret=caret) for rule in blocks), *rules]
+    return [*(partial(rule, caret=caret) for rule in blocks), stops.at_wrapped_loop, *rules]
 
 
 class _Draft:

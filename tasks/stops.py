@@ -10,6 +10,7 @@ What is not yet safe is not shown, so that nothing shown is ever taken back.
     x = 1\ndef       block    x = 1    "block"
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -22,8 +23,11 @@ MOST_SPACE = 100  # bytes of white space in a row, indentation included
 LONG_REPEAT = 8  # bytes of the rest of the line that are a repeat and no coincidence
 MOST_REPEAT = 24  # bytes of it that are compared
 SHORTEST_LOOP, LONGEST_LOOP = 6, 96  # bytes that come again and again
+SHORTEST_WRAPPED = 16  # bytes of them that may come in lines of different lengths
 MOST_TURNS = 4  # of a loop
+LONGEST_DATA = 96  # bytes of a loop without letters, such as the numbers of a table
 _CLOSERS = (b"}", b")", b"]")
+_BREAK = re.compile(rb"\s*\n\s*(?:[#*/]+\s)?")  # between lines of prose, in a comment too
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +157,21 @@ def at_third_repeat(text: bytes, caret: Caret) -> Verdict:
     return Verdict(len(text[: max(0, end - len(caret.lead))].rstrip(LINE_ENDS)), reason)
 
 
-def at_loop(text: bytes) -> Verdict:
-    """Ends after the second of four equal stretches in a row, which a model seldom leaves again."""
+def at_loop(text: bytes, shortest: int = SHORTEST_LOOP) -> Verdict:
+    """Ends after the second of four equal stretches in a row, which a model seldom leaves again.
+
+    Without letters they may be data, and there may be more of them.
+    """
     safe, reason = len(text.rstrip()), None
-    key = text[-SHORTEST_LOOP:]
+    key = text[-shortest:]
     first = max(0, len(text) - len(key) - LONGEST_LOOP)
     found = text.rfind(key, first, len(text) - len(key))
-    while found >= 0 and len(key) == SHORTEST_LOOP:
+    while found >= 0 and len(key) == shortest:
         length = len(text) - len(key) - found
-        same = _same_as_before(text, length)
-        if same >= length and any(map(_is_letter, text[-length:])):
+        same = same_as_before(text, length)
+        if not any(map(_is_letter, text[-length:])):
+            reason = "block" if same >= LONGEST_DATA else reason
+        elif same >= length:
             safe = min(safe, len(text[: len(text) - same + length].rstrip()))
             if same >= (MOST_TURNS - 1) * length:
                 reason = "block"
@@ -170,7 +179,16 @@ def at_loop(text: bytes) -> Verdict:
     return Verdict(safe, reason)
 
 
-def _same_as_before(text: bytes, distance: int) -> int:
+def at_wrapped_loop(text: bytes) -> Verdict:
+    """The same of longer stretches, whatever the lines that they are wrapped to."""
+    verdict = at_loop(_BREAK.sub(b" ", text), SHORTEST_WRAPPED)
+    safe = verdict.safe
+    for found in _BREAK.finditer(text):  # a space stood for each
+        safe += len(found.group()) - 1 if found.start() < safe else 0
+    return Verdict(min(safe, len(text)), verdict.reason)
+
+
+def same_as_before(text: bytes, distance: int) -> int:
     """How many of the last bytes equal those `distance` before them."""
     same = 0
     while same + distance < len(text) and text[-1 - same] == text[-1 - same - distance]:

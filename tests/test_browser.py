@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 import uvicorn
-from served import CHROMIUM, needs_chromium
+from served import CHROMIUM, needs_chromium, serving
 from taught import ACCENTS, HALF, PATH, REST, TEXT, taught_checkpoint
 
 pytestmark = [
@@ -381,6 +382,27 @@ def test_a_text_from_elsewhere_takes_the_line_ends_of_the_file(
     assert Path(download.value.path()).read_bytes() == text.encode()
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_what_the_search_panel_replaces_by_a_newline_takes_the_line_ends_of_the_file(
+    editor: Editor, tmp_path: Path, end: str
+) -> None:
+    (tmp_path / "joined.py").write_bytes(f"a = 1; b = 2; c = 3{end}d = 4; e = 5{end}".encode())
+    editor.page.set_input_files(".cb-file", tmp_path / "joined.py")
+    editor.page.wait_for_function("document.querySelector('.cb-path').value === 'joined.py'")
+    editor.page.click(".cm-content")
+    editor.key("Control+f")
+    editor.page.fill(".cm-search [name=search]", "; ")
+    editor.page.fill(".cm-search [name=replace]", "\\n")
+    editor.page.click(".cm-search [name=replaceAll]")
+    text = end.join(["a = 1", "b = 2", "c = 3", "d = 4", "e = 5", ""])
+    with editor.page.expect_download() as download:
+        editor.page.click(".cb-save")
+    assert Path(download.value.path()).read_bytes() == text.encode()
+    editor.page.click(".cm-content")
+    editor.key("Control+z")
+    assert editor.text.startswith("a = 1; b = 2; c = 3")  # undone in one step
+
+
 def test_a_file_that_is_not_utf8_is_shown_and_saved_as_it_is(
     editor: Editor, tmp_path: Path
 ) -> None:
@@ -478,3 +500,29 @@ def test_light_and_dark_can_be_chosen_and_stay(editor: Editor) -> None:
     editor.page.reload()
     editor.page.wait_for_selector(".cm-content")
     assert editor.page.evaluate(dark) is not before
+
+
+def test_a_person_gets_to_the_page_with_the_token_and_the_api_still_wants_it_as_a_bearer(
+    browser: "playwright.Browser", tmp_path: Path
+) -> None:
+    from codebyte.apps.server import create_app
+    from codebyte.apps.session import Session
+
+    token = "a-token-of-some-length"
+    app = create_app(Session(taught_checkpoint()), token=token, index=tmp_path / "index")
+    with serving(app) as address, browser.new_context() as person:
+        page = person.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(address)
+        assert page.locator(".cm-content").count() == 0
+        page.fill("#token", token + "x")
+        page.click("button")
+        page.get_by_text("That is not the token.").wait_for()
+        page.fill("#token", token)
+        page.click("button")
+        page.wait_for_selector(".cm-content")
+        models = f"{address}/v1/models"
+        assert person.request.get(models).status == 200  # by the page's cookie
+        assert httpx.get(models).status_code == 401
+        assert httpx.get(models, headers={"authorization": f"Basic {token}"}).status_code == 401
+        assert httpx.get(models, headers={"authorization": f"Bearer {token}"}).status_code == 200

@@ -18,6 +18,7 @@ from codebyte.presets import PRESETS
 from codebyte.scoring import surprisal
 from codebyte.tasks.caret import opening
 from codebyte.tasks.completion import Completer, Completion, Piece
+from codebyte.tasks.rulers import COLUMNS, FEW
 
 PREFIX = b"def area(width, height):\n    return "
 BYTES = b"\xff" + PREFIX  # not UTF-8, so that bytes come unchanged
@@ -248,3 +249,19 @@ def test_a_raw_completion_ends_where_the_suffix_begins() -> None:
 )
 def test_a_suffix_is_known_by_some_printed_bytes(suffix: bytes, known_by: bytes) -> None:
     assert opening(suffix) == known_by
+
+
+BROKEN = b"import argparse\nparser = argparse.ArgumentParser(\nparser.add_argument("
+
+
+@pytest.mark.parametrize("typed", [BROKEN, b"import os\n\n\n# ------", b"t = '''\n----------"])
+@pytest.mark.parametrize("suffix", [b"", b"\n"])
+def test_the_packaged_model_suggests_no_line_of_marks_without_an_end(
+    typed: bytes, suffix: bytes
+) -> None:
+    *pieces, done = Completer(load()).stream(typed, suffix, path="a.py", multiline=True)
+    assert isinstance(done, Completion)
+    assert b"".join(piece.text for piece in pieces if isinstance(piece, Piece)) == done.text
+    lines = (typed.rpartition(b"\n")[2] + done.text).split(b"\n")
+    assert max(map(len, lines)) <= COLUMNS
+    assert not any(line.count(b"-") > FEW for line in done.text.split(b"\n")[1:])

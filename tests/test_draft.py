@@ -102,7 +102,6 @@ C = b"void f() {\n    if (x) {"
             b"a + b and a + b and",
             "block",
         ),
-        (b"x = ", b"----------------------------------------", b"", b"-" * 40, "eot"),
         (
             PY,
             b"a = 1\n    b = 2\n    " * 5,
@@ -121,6 +120,47 @@ C = b"void f() {\n    if (x) {"
     ],
 )
 def test_a_completion_ends_where_the_code_wants_it(
+    prefix: bytes, data: bytes, suffix: bytes, text: bytes, reason: str
+) -> None:
+    completion = complete(prefix, data, suffix)
+    assert (completion.text, completion.stop_reason) == (text, reason)
+
+
+ADD = b"parser.add_argument("
+RULED = b"# " + b"-" * 40 + b"\n# Paths\n# " + b"-" * 40 + b"\n\nx = 1\n\n"
+RST = b'def f():\n    """Does it.\n\n    A title of thirty letters, say:\n    '
+
+
+@pytest.mark.parametrize(
+    ("prefix", "data", "suffix", "text", "reason"),
+    [
+        # what nobody asked for is not shown at all
+        (ADD, b'"' + b"-" * 100, b"", b"", "block"),
+        (ADD, b'\n    "--a",\n    ' + b"-" * 100 + b"\n    b,", b"", b'\n    "--a",', "block"),
+        (PY, b"y = 1\n    # " + b"-=" * 40, b"", b"y = 1", "block"),
+        (b"x = ", b"- " * 20, b"", b"", "block"),
+        # what the file uses goes on, and ends where it does there
+        (RULED, b"# " + b"-" * 40 + b"\n# Names\n", b"", b"# " + b"-" * 40 + b"\n# Names\n", "eot"),
+        (RULED, b"# " + b"-" * 100, b"", b"# " + b"-" * 40, "block"),
+        (RULED + b"# ---", b"-" * 100, b"", b"-" * 37, "block"),
+        (b"# ", b"-" * 100, b"\n" + RULED, b"-" * 40, "block"),
+        (RULED, b"# " + b"=" * 100, b"", b"", "block"),
+        (b"| a | b |\n|---|---|---|---|---|---|---|---|\n| c |\n", b"|---" * 7 + b"|\n", b"",
+         b"|---" * 7 + b"|\n", "eot"),
+        # what a person began ends at the edge
+        (b"# ----", b"-" * 100, b"", b"-" * 73, "block"),
+        # a title is underlined, and other marks are few
+        (RST, b"-" * 30 + b"\n    b", b"", b"-" * 30 + b"\n    b", "eot"),
+        (RST, b"-" * 60 + b"\n    b", b"", b"", "block"),
+        (b"| name | value |\n", b"|---|---|\n| a | 1 |", b"", b"|---|---|\n| a | 1 |", "eot"),
+        (PY, b"y = '" + b"-" * 20 + b"'", b"", b"y = '" + b"-" * 20 + b"'", "eot"),
+        # closers and lines that are alike
+        (C, b"\n        {{{}}}\n    }", b"", b"\n        {{{}}}\n    }", "eot"),
+        (PY, b"".join(b"a%d = b[%d]\n    " % (i, i) for i in range(5)) + b"c", b"",
+         b"".join(b"a%d = b[%d]\n    " % (i, i) for i in range(5)) + b"c", "eot"),
+    ],
+)  # fmt: skip
+def test_marks_without_an_end_are_no_suggestion_but_the_files_own_go_on(
     prefix: bytes, data: bytes, suffix: bytes, text: bytes, reason: str
 ) -> None:
     completion = complete(prefix, data, suffix)
@@ -186,9 +226,10 @@ def test_bytes_may_come_as_they_are() -> None:
     assert (completion.text, completion.stop_reason) == (data, "budget")
 
 
+LONG = [b"-", b"-" * 20, b"to the end of the line "]
 CODE = st.lists(
     st.sampled_from(
-        [b"a", b"b", b" ", b"    ", b"\n", b"\r\n", b"\r", b"(", b")", b":", b"{", b"}"]
+        [b"a", b"b", b" ", b"    ", b"\n", b"\r\n", b"\r", b"(", b")", b":", b"{", b"}", *LONG]
     ),
     max_size=24,
 ).map(b"".join)

@@ -77,6 +77,58 @@ def test_another_sites_page_cannot_post(origin: str) -> None:
     assert json.loads(body)["error"]["code"] == "wrong_origin"
 
 
+def shake_hands(token: str | None = None, **headers: str) -> list[dict]:
+    """What a websocket's client is answered by a guard around an application that accepts all."""
+    sent: list[dict] = []
+    given = {"host": "127.0.0.1:7860"} | headers
+    scope = {
+        "type": "websocket",
+        "path": "/gradio_api/ws",
+        "scheme": "ws",
+        "query_string": f"token={TOKEN}".encode(),  # is for the page alone
+        "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+    }
+
+    async def accepting(scope: Scope, receive: Receive, send: Send) -> None:
+        assert (await receive())["type"] == "websocket.connect"
+        await send({"type": "websocket.accept"})
+
+    async def receive() -> dict:
+        return {"type": "websocket.connect"}
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    asyncio.run(Guard(accepting, token=token)(scope, receive, send))
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("token", "headers", "said"),
+    [
+        (None, {"host": "evil.example"}, "is not this machine"),
+        (None, {"origin": "https://evil.example"}, "may not ask this server"),
+        (TOKEN, {}, "send the server's token"),
+        (TOKEN, {"authorization": "Bearer wrong"}, "send the server's token"),
+        (TOKEN, {"cookie": f"codebyte_session={TOKEN}"}, "send the server's token"),
+    ],
+)
+def test_a_websocket_is_closed_before_it_opens_where_a_request_would_be_refused(
+    token: str | None, headers: dict[str, str], said: str
+) -> None:
+    (answer,) = shake_hands(token, **headers)
+    assert (answer["type"], answer["code"]) == ("websocket.close", 1008)
+    assert said in answer["reason"]
+
+
+def test_a_websocket_of_our_own_page_or_with_the_token_opens() -> None:
+    accepted = [{"type": "websocket.accept"}]
+    assert shake_hands() == accepted
+    assert shake_hands(origin="http://127.0.0.1:7860") == accepted
+    bearer = f"Bearer {TOKEN}"
+    assert shake_hands(TOKEN, authorization=bearer, host="codebyte.example") == accepted
+
+
 def test_our_own_page_can_post() -> None:
     headers = {"origin": "http://127.0.0.1:7860"}
     assert ask(Guard(inner), method="POST", headers=headers)[0] == 200

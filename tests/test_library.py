@@ -46,9 +46,8 @@ def repo(place: Path, make_repo: MakeRepo) -> Path:
 
 @pytest.fixture(scope="module")
 def library(place: Path, repo: Path, request: pytest.FixtureRequest) -> Library:
-    from codebyte.presets import PRESETS
 
-    library = Library(place / "index", Megabyte(PRESETS["tiny"]))
+    library = Library(place / "index")
     library.add(str(repo), lambda *_: None)
     return library
 
@@ -179,7 +178,7 @@ def private(
 def test_a_password_that_opened_a_repository_is_in_no_file_and_no_argument(
     tmp_path: Path, private: tuple[str, FastAPI], tiny_model: Megabyte
 ) -> None:
-    library = Library(tmp_path / "index", tiny_model)
+    library = Library(tmp_path / "index")
     host, _ = private
     for _ in range(2):  # a clone and a fetch
         library.add(f"http://ada:hunter2%40home@{host}/tiny", silent)
@@ -199,7 +198,7 @@ def test_the_user_in_a_url_is_the_one_whose_password_a_credential_helper_is_aske
 ) -> None:
     helper = "!f() { grep -q username=ada && echo password=hunter2@home; }; f"
     (tmp_path / "gitconfig").write_text(f'[credential]\n\thelper = "{helper}"\n')
-    library = Library(tmp_path / "index", tiny_model)
+    library = Library(tmp_path / "index")
     library.add(f"http://ada@{private[0]}/tiny", silent)
     assert [it["source"] for it in library.repositories()] == [f"http://{private[0]}/tiny"]
 
@@ -216,7 +215,7 @@ def test_what_was_added_by_its_url_is_read_and_adapted_to_without_its_remote(
     monkeypatch.setattr("codebyte.tasks.adapt.adapt", adapt)
     monkeypatch.setattr("codebyte.tasks.held_out.split_files", lambda _, files: (files, [], None))
     host, server = private
-    library = Library(tmp_path / "index", tiny_model)
+    library = Library(tmp_path / "index")
     library.add(f"http://ada:hunter2%40home@{host}/tiny", silent)
     (name,) = library.names()
     asked = len(server.state.asked)

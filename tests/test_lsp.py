@@ -11,7 +11,7 @@ from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException
 from pygls.lsp.client import LanguageClient
 from scanned import CODE, KEY
-from taught import BEFORE, ENDLESS, HALF, HOLE, REST, taught_checkpoint
+from taught import BEFORE, ENDLESS, HALF, HOLE, REST, TEXT, taught_checkpoint
 
 from codebyte.apps.lsp import Options
 from codebyte.apps.lsp_findings import diagnostic, repairs
@@ -75,10 +75,22 @@ class Editor:
         else:
             self.change(text, version)
 
-    def tell(self, change: lsp.TextDocumentContentChangeEvent, version: int) -> None:
-        document = lsp.VersionedTextDocumentIdentifier(version, URI)
+    def tell(
+        self, change: lsp.TextDocumentContentChangeEvent, version: int, uri: str = URI
+    ) -> None:
+        document = lsp.VersionedTextDocumentIdentifier(version, uri)
         params = lsp.DidChangeTextDocumentParams(document, [change])
         self.client.text_document_did_change(params)
+
+    def save(self, uri: str) -> None:
+        document = lsp.TextDocumentIdentifier(uri)
+        self.client.text_document_did_save(lsp.DidSaveTextDocumentParams(document))
+
+    def fixes(self, uri: str, wanted: lsp.Range) -> list[lsp.CodeAction]:
+        params = lsp.CodeActionParams(
+            lsp.TextDocumentIdentifier(uri), wanted, lsp.CodeActionContext([])
+        )
+        return list(self.run(self.client.text_document_code_action_async(params)) or [])
 
     def close_document(self, uri: str) -> None:
         document = lsp.TextDocumentIdentifier(uri)
@@ -109,6 +121,11 @@ class Editor:
 def end_of(text: str) -> tuple[int, int]:
     """Line and character of the end of a text of one-unit characters."""
     return text.count("\n"), len(text) - text.rfind("\n") - 1
+
+
+def place_of(text: str, position: lsp.Position) -> int:
+    """An offset in a text of one-unit characters."""
+    return sum(map(len, text.splitlines(True)[: position.line])) + position.character
 
 
 def asked(line: int, character: int, uri: str = URI) -> lsp.InlineCompletionParams:
@@ -205,6 +222,19 @@ def test_a_cancelled_request_is_answered_as_such_and_the_next_one_works(editor: 
     assert item.insert_text == REST
 
 
+ALL = lsp.Range(lsp.Position(0, 0), lsp.Position(1000, 0))
+SUMMED = """\
+def area(width, height):
+    return width * height
+
+
+def total(values):
+    result = 0
+    for value in values:
+        if value > 0:
+            result =+ value
+    return result
+"""
 STRANGER = "def area(width, height):\n    return width * height\n\n\nqzxv = 0x9f3b7 @ !!\n" * 3
 
 
@@ -221,6 +251,39 @@ def test_findings_are_published_when_a_file_is_opened_and_gone_when_it_is_closed
     assert [it.range.start.line + 1 for it in found] == [f.line for f in wanted]
     editor.close_document(uri)
     editor.until(lambda: editor.problems[uri] == [])
+
+
+def test_saving_scans_anew_and_the_quick_fix_is_the_scans_repair(editor: Editor) -> None:
+    sync = editor.hello.capabilities.text_document_sync
+    assert isinstance(sync, lsp.TextDocumentSyncOptions)
+    assert sync.save  # or an editor would not tell of it
+    uri = f"{ROOT}/summed.py"
+    found = scan_text(load(taught_checkpoint()), SUMMED.encode(), "summed.py")
+    (finding,) = (place.finding for place in found)
+    assert finding.repair is not None
+    editor.open(TEXT, uri)
+    editor.until(lambda: editor.problems.get(uri) == [])
+    editor.tell(lsp.TextDocumentContentChangeWholeDocument(SUMMED), 2, uri)
+    assert editor.fixes(uri, ALL) == []  # nobody has scanned this yet
+    assert editor.problems[uri] == []
+    editor.save(uri)
+    editor.until(lambda: editor.problems[uri] != [])
+    (problem,) = editor.problems[uri]
+    assert (problem.code, problem.range.start.line) == (finding.rule, finding.line - 1)
+    assert editor.fixes(uri, lsp.Range(lsp.Position(0, 0), lsp.Position(0, 3))) == []
+    (fix,) = editor.fixes(uri, problem.range)
+    assert fix.kind == lsp.CodeActionKind.QuickFix
+    assert list(fix.diagnostics or ()) == [problem]
+    assert fix.edit is not None
+    assert fix.edit.changes is not None
+    (edit,) = fix.edit.changes[uri]
+    at, end = (place_of(SUMMED, it) for it in (edit.range.start, edit.range.end))
+    assert (at, end) == (finding.repair.start, finding.repair.end)
+    assert edit.new_text.encode() == finding.repair.replacement
+    mended = SUMMED[:at] + edit.new_text + SUMMED[end:]
+    editor.tell(lsp.TextDocumentContentChangeWholeDocument(mended), 3, uri)
+    assert editor.fixes(uri, ALL) == []  # it was of another text
+    editor.close_document(uri)
 
 
 def test_secrets_are_findings_and_comments_silence_them(editor: Editor) -> None:

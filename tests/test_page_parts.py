@@ -18,7 +18,7 @@ from codebyte.megabyte import Megabyte
 
 @pytest.fixture
 def library(tmp_path: Path, tiny_repo: Path, tiny_model: Megabyte) -> Library:
-    library = Library(tmp_path / "index", tiny_model)
+    library = Library(tmp_path / "index")
     library.add(str(tiny_repo), silent)
     return library
 
@@ -75,7 +75,7 @@ def test_a_repository_that_was_removed_is_forgotten(library: Library, tiny_repo:
 def test_a_source_that_is_no_folder_and_no_safe_address_is_refused(
     tmp_path: Path, tiny_model: Megabyte, source: str
 ) -> None:
-    library = Library(tmp_path / "index", tiny_model)
+    library = Library(tmp_path / "index")
     with pytest.raises(CodebyteError):
         library.add(source, silent)
     assert library.names() == []
@@ -122,7 +122,7 @@ def test_a_bare_clone_is_opened_from_its_objects(
 ) -> None:
     bare = tmp_path / "tiny.git"
     git.Repo(tiny_repo).clone(str(bare), bare=True)
-    library = Library(tmp_path / "index", tiny_model)
+    library = Library(tmp_path / "index")
     library.add(str(bare), silent)
     (name,) = library.names()
     assert library.read(name, "src/app.py") == (tiny_repo / "src" / "app.py").read_bytes()

@@ -35,7 +35,7 @@ def session(tmp_path: Path, tiny_model: Megabyte) -> Session:
 
 @pytest.fixture
 def library(tmp_path: Path, tiny_model: Megabyte) -> Library:
-    return Library(tmp_path / "index", tiny_model)
+    return Library(tmp_path / "index")
 
 
 @pytest.fixture

@@ -189,7 +189,7 @@ def test_what_is_no_repository_of_the_page_is_neither_scanned_nor_searched(
 ) -> None:
     from codebyte.apps.library import Library
 
-    library = Library(tmp_path / "index", session.model)
+    library = Library(tmp_path / "index")
     for name in ("kept", "removed"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.py").write_text("def greet(name):\n    return name.title()\n" * 9)

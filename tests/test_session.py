@@ -1,4 +1,6 @@
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -6,6 +8,7 @@ from taught import ENDLESS, HALF, REST, TEXT, taught_checkpoint
 
 from codebyte.apps.session import Session
 from codebyte.config import SamplingParams
+from codebyte.megabyte import Megabyte
 from codebyte.scoring import surprisal
 from codebyte.tasks.completion import Completion
 
@@ -13,6 +16,7 @@ DATA = TEXT.encode()
 TYPED = HALF.encode()
 LINE = REST.encode()
 LOOP = ENDLESS.encode() * 4
+SHORT = SamplingParams(max_new_bytes=1000)
 LONG = SamplingParams(max_new_bytes=5000)
 
 
@@ -96,6 +100,25 @@ def test_waiting_is_part_of_the_time_a_completion_may_take(session: Session) -> 
     leaving.start()
     assert last(newer).stop_reason == "time"
     leaving.join()
+
+
+def test_another_model_answers_from_now_on_and_the_old_one_ends_its_work(
+    tiny_model: Megabyte,
+) -> None:
+    session = Session(taught_checkpoint())
+    old = weakref.ref(session.model)
+    whole = last(session.generate(LOOP, b"", SHORT, cancel=threading.Event())).text
+    under_way = session.generate(LOOP, b"", SHORT, cancel=threading.Event())
+    first = next(under_way)
+    session.use(tiny_model)
+    assert last(session.complete("one", TYPED, cancel=threading.Event())).text != LINE
+    assert (session.score(DATA) == surprisal(tiny_model, DATA)).all()
+    assert old() is not None
+    rest = [item.text for item in under_way if not isinstance(item, Completion)]
+    assert first.text + b"".join(rest) == whole
+    del under_way
+    gc.collect()
+    assert old() is None  # and with it, its memory
 
 
 class Holding(threading.Event):

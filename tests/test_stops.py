@@ -8,17 +8,21 @@ from hypothesis import strategies as st
 
 from codebyte.tasks import stops
 from codebyte.tasks.caret import Caret, caret_between
+from codebyte.tasks.rulers import at_ruler
 from codebyte.tasks.stops import Rule, Verdict, judge
 
+LONG = [b"# ", b"-", b"-" * 20, b"the end of the end of "]
 CODE = st.lists(
     st.sampled_from(
-        [b"a", b"b", b" ", b"    ", b"\n", b"(", b")", b":", b"{", b"}", b"ab()", b"abc = 1"]
+        [b"a", b"b", b" ", b"    ", b"\n", b"(", b")", b":", b"{", b"}", b"ab()", b"abc = 1", *LONG]
     ),
     max_size=24,
 ).map(b"".join)
 
 
-@pytest.mark.parametrize("name", ["stop", "line", "block", "next", "rest", "loop", "repeat"])
+@pytest.mark.parametrize(
+    "name", ["stop", "line", "block", "next", "rest", "loop", "wrapped", "repeat", "ruler"]
+)
 @settings(deadline=None)
 @given(prefix=CODE, suffix=CODE, data=CODE)
 def test_no_rule_takes_back_what_it_let_out(
@@ -32,7 +36,9 @@ def test_no_rule_takes_back_what_it_let_out(
         "next": partial(stops.at_next_line, caret=caret),
         "rest": partial(stops.at_rest_of_line, suffix=suffix, caret=caret),
         "loop": stops.at_loop,
+        "wrapped": stops.at_wrapped_loop,
         "repeat": partial(stops.at_third_repeat, caret=caret),
+        "ruler": partial(at_ruler, prefix=prefix, suffix=suffix),
     }
     shown = 0
     for end in range(1, len(data) + 1):
@@ -104,12 +110,33 @@ def test_a_second_equal_line_waits_for_the_third(text: bytes, verdict: Verdict) 
         (b"v<abcde, abcde, abcde, abcde, ", Verdict(15, "block")),
         (b"ababababababababababababab", Verdict(12, "block")),
         (b"0, 0, 0, 0, 0, 0, 0, 0, 0, ", Verdict(26)),
+        (b"[" + b"0, " * 32, Verdict(96)),
+        (b"[" + b"0, " * 40, Verdict(120, "block")),  # of data there may be a line
         (b"abcde", Verdict(5)),
         (b"", Verdict(0)),
     ],
 )
 def test_a_third_equal_stretch_waits_for_the_fourth(text: bytes, verdict: Verdict) -> None:
     assert stops.at_loop(text) == verdict
+
+
+ROUND = b"to the end of the line "
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        (b"# " + ROUND + b"to the end\n# of the line ", Verdict(49)),
+        (b"# " + ROUND + b"to the end\n# of the line to", Verdict(49)),
+        (b"# " + ROUND + b"to the end\n# of the line, and", Verdict(54)),
+        (b"# " + ROUND + b"to the end\n# of the line " + ROUND * 2, Verdict(49, "block")),
+        (b"</div>\n  </div>\n </div>\n</div>\n</div>\n</div>", Verdict(44)),
+    ],
+)
+def test_prose_that_goes_round_in_circles_ends_however_it_is_wrapped(
+    text: bytes, verdict: Verdict
+) -> None:
+    assert stops.at_wrapped_loop(text) == verdict
 
 
 def test_any_rule_ends_the_text_and_all_must_let_it_out() -> None:

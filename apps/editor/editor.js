@@ -133,6 +133,21 @@ export function mount(element, { text = "", path = "untitled.py" } = {}) {
       EditorView.clipboardInputFilter.of((text, state) =>
         text.replace(/\r\n?|\n/g, state.lineBreak),
       ),
+      // So does the \n of a replacement in the search panel, which would stand in a line otherwise.
+      EditorState.transactionFilter.of((edit) => {
+        const { lineBreak } = edit.startState;
+        if (lineBreak === "\n" || !edit.docChanged) return edit;
+        const changes = [];
+        edit.changes.iterChanges((_fromBefore, _toBefore, from, _to, inserted) => {
+          for (const line of inserted.iterLines()) {
+            for (let at = line.indexOf("\n"); at >= 0; at = line.indexOf("\n", at + 1)) {
+              changes.push({ from: from + at, to: from + at + 1, insert: lineBreak });
+            }
+            from += line.length + 1;
+          }
+        });
+        return changes.length ? [edit, { changes, sequential: true }] : edit;
+      }),
       EditorView.domEventHandlers({ drop: (event) => openDropped(event) }),
       language.of([]),
       lineEnds.of([]),
