@@ -31,18 +31,13 @@ element.addEventListener('click', async (event) => {
     trigger('select', place);
     return;
   }
-  const query = new URLSearchParams({ repo: place.repo, path: place.file });
-  const answer = await fetch('/cb-file?' + query);
-  if (!answer.ok) {
-    const said = await answer.json().catch(() => ({}));
-    button.textContent = said.error?.message ?? 'it cannot be opened';
+  const { openFrom, view } = document.querySelector('.cb-write').codebyte;
+  try {
+    await openFrom(place.repo, place.file);
+  } catch (error) {
+    button.textContent = error.message;
     return;
   }
-  const data = await answer.arrayBuffer();
-  const file = { name: place.file, path: place.file, size: data.byteLength };
-  file.arrayBuffer = async () => data;
-  const { open, view } = document.querySelector('.cb-write').codebyte;
-  await open(file, place.repo);
   const line = view.state.doc.line(Math.min(place.line, view.state.doc.lines));
   view.dispatch({ selection: { anchor: line.from }, scrollIntoView: true });
   document.querySelector('.cb-tabs button[role=tab]').click();

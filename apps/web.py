@@ -18,20 +18,20 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
 from fastapi import FastAPI
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from codebyte.apps.guard import LARGEST_UPLOAD
 from codebyte.apps.heat import heat_map, legend
 from codebyte.apps.library import Library
 from codebyte.apps.lines import encoded
 from codebyte.apps.page_api import named_functions
+from codebyte.apps.page_files import mount_files
 from codebyte.apps.page_parts import cards, note
 from codebyte.apps.page_reports import Reports
 from codebyte.apps.page_repositories import repositories_tab
 from codebyte.apps.page_scan import scan_tab
 from codebyte.apps.page_search import search_tab
 from codebyte.apps.session import Session
-from codebyte.errors import CodebyteError
 
 ASSETS = "/cb-assets"  # not /static: that would hide gradio's own fonts
 LARGEST_SCORED = 64 << 10  # bytes; more would be slow to draw in a browser, not to score
@@ -76,7 +76,7 @@ def mount(app: FastAPI, session: Session, library: Library) -> None:
     """Adds the page at / and its assets to an application; add all other routes before."""
     reports = Reports()
     reports.mount(app)
-    app.get("/cb-file", include_in_schema=False)(_opener(library))
+    mount_files(app, library)
     folder = Path(__file__).parent
     links = []
     for name in ("editor.css", "editor.js"):
@@ -177,18 +177,6 @@ def _scorer(session: Session) -> Callable[[bytes], str]:
         return f'<div class="cb-score">{cards(figures)}{legend()}{heat_map(data, bits)}</div>'
 
     return scored
-
-
-def _opener(library: Library) -> Callable[[str, str], Response]:
-    def opened(repo: str, path: str) -> Response:
-        try:
-            data = library.read(repo, path)
-        except CodebyteError as error:
-            return JSONResponse({"error": {"message": str(error)}}, status_code=404)
-        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-        return Response(data, media_type="application/octet-stream", headers=headers)
-
-    return opened
 
 
 def _header(session: Session) -> str:

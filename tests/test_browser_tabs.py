@@ -1,18 +1,12 @@
 """Search, Scan and Repositories in a real browser: one repository goes through all three."""
 
-import gc
 import re
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-import uvicorn
-from served import CHROMIUM, needs_chromium
-from taught import taught_checkpoint
-from test_browser import OPTIONS, PATIENCE
+from browsing import TEXT, a_browser, field, served_page, tab, visited
+from served import needs_chromium
 
 from tests.conftest import KEPT, MakeRepo
 
@@ -34,52 +28,12 @@ def repository(tmp_path_factory: pytest.TempPathFactory, make_repo: MakeRepo) ->
 
 @pytest.fixture(scope="module")
 def page(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator["playwright.Page"]:
-    """The page, with the repository added in its Repositories tab."""
-    from codebyte.apps.server import create_app
-    from codebyte.apps.session import Session
-
-    app = create_app(Session(taught_checkpoint()), index=tmp_path_factory.mktemp("data") / "index")
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    elsewhere: list[str] = []
-    errors: list[str] = []
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS, timeout=PATIENCE)
-        page = browser.new_page(viewport={"width": 1280, "height": 860})
-        page.set_default_timeout(PATIENCE)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on(
-            "request",
-            lambda request: (
-                elsewhere.append(request.url)
-                if urlsplit(request.url).hostname not in ("127.0.0.1", None)
-                else None
-            ),
-        )
-        page.goto(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        page.wait_for_selector(".cm-content")
-        tab(page, "Repositories")
-        field(page, "#cb-source").fill(str(repository))
-        page.get_by_role("button", name="Add", exact=True).click()
-        page.wait_for_selector("#cb-repositories table")
+    with (
+        served_page(tmp_path_factory.mktemp("data")) as address,
+        a_browser() as browser,
+        visited(browser, address, repository) as page,
+    ):
         yield page
-        browser.close()
-    server.should_exit = True
-    thread.join()
-    listener.close()
-    gc.collect()  # here, where gradio's unclosed sockets are warnings and not errors
-    assert elsewhere == []
-    assert errors == []
-
-
-def tab(page: "playwright.Page", name: str) -> None:
-    page.get_by_role("tab", name=name).click()
-
-
-def field(page: "playwright.Page", place: str) -> "playwright.Locator":
-    return page.locator(f"{place} input, {place} textarea").first
 
 
 def test_an_added_repository_is_listed_with_what_was_left_out(page: "playwright.Page") -> None:
@@ -109,10 +63,7 @@ def test_a_question_finds_its_function_and_the_file_opens_in_the_editor(
     assert re.search(r"src/app\.py:\d+-\d+", first.text_content())
     assert "greet" in first.locator("mark").first.text_content()
     first.get_by_role("button", name="Open in Write").click()
-    page.wait_for_function(
-        "document.querySelector('.cb-write').codebyte.view.state.sliceDoc()"
-        '.startsWith(\'"""A counter that greets.\')'
-    )
+    page.wait_for_function(f'{TEXT}.startsWith(\'"""A counter that greets.\')')
     assert page.locator(".cb-path").input_value() == "src/app.py"
 
 
@@ -126,7 +77,7 @@ def test_a_server_that_fails_to_open_a_file_is_said_on_the_button(
     first.wait_for()
     page.route("**/cb-file?*", lambda route: route.fulfill(status=500, body="Internal Error"))
     first.get_by_role("button", name="Open in Write").click()
-    first.get_by_role("button", name="it cannot be opened").wait_for()
+    first.get_by_role("button", name="the server answered 500").wait_for()
     page.unroute("**/cb-file?*")
 
 
