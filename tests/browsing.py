@@ -97,7 +97,7 @@ def field(page: "Page", place: str) -> "Locator":
     return page.locator(f"{place} input, {place} textarea").first
 
 
-def choose(page: "Page", label: str, option: str) -> None:
+def choose(page: "Page", place: str, option: str) -> None:
     """Chooses from a list of gradio's."""
-    page.get_by_label(label, exact=True).click()
+    field(page, place).click()
     page.get_by_role("option", name=option, exact=True).click()
