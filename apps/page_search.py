@@ -60,9 +60,15 @@ def search_tab(library: Library) -> gr.HTML:
         )
         button = gr.Button("Search", variant="primary", scale=1, min_width=110)
     with gr.Row(elem_classes="cb-filters"):
-        repo = gr.Dropdown([_ALL], value=_ALL, label="Repository", min_width=140)
-        language = gr.Dropdown([_ALL], value=_ALL, label="Language", min_width=140)
-        path = gr.Textbox(label="Path", placeholder="src/**/*.py", min_width=160)
+        repo = gr.Dropdown(
+            [_ALL], value=_ALL, label="Repository", min_width=140, elem_id="cb-in-repo"
+        )
+        language = gr.Dropdown(
+            [_ALL], value=_ALL, label="Language", min_width=140, elem_id="cb-in-language"
+        )
+        path = gr.Textbox(
+            label="Path", placeholder="src/**/*.py", min_width=160, elem_id="cb-in-path"
+        )
     results = gr.HTML(
         note(_START), js_on_load=_ON_CLICK, apply_default_css=False, elem_id="cb-hits"
     )

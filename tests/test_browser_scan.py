@@ -86,6 +86,7 @@ def test_files_are_plotted_and_a_bar_that_is_clicked_opens_its_heat_map(
 
 
 def test_the_bits_of_every_character_are_told_to_pointer_and_keys(page: "playwright.Page") -> None:
+    scan(page, "greeter")
     draw(page, "app", "src/app.py")
     page.wait_for_selector(HEAT)
     lines = page.locator(f"{HEAT} [data-b]")
@@ -122,6 +123,7 @@ def test_the_bits_of_every_character_are_told_to_pointer_and_keys(page: "playwri
 
 
 def test_a_byte_that_is_no_text_is_one_thing_to_point_at(page: "playwright.Page") -> None:
+    scan(page, "greeter")
     draw(page, "latin", "src/latin1.py")
     page.locator(HEAT).focus()
     for key in ("ArrowRight",) * 4:
@@ -187,10 +189,11 @@ def test_progress_moves_and_a_scan_that_is_stopped_reports_its_part(
     page.evaluate(
         """() => {
             window.told = [];
+            const options = { characterData: true, childList: true, subtree: true };
             new MutationObserver(() => {
                 const said = document.querySelector('#cb-scanning .cb-meter');
                 if (said) window.told.push(said.textContent);
-            }).observe(document.querySelector('#cb-scanning'), { characterData: true, childList: true, subtree: true });
+            }).observe(document.querySelector('#cb-scanning'), options);
         }"""
     )
     page.get_by_role("button", name="Scan", exact=True).click()

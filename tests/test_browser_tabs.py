@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import TEXT, a_browser, field, served_page, tab, visited
+from browsing import TEXT, a_browser, add, choose, field, served_page, tab, visited
 from served import needs_chromium
 
 from tests.conftest import KEPT, MakeRepo
@@ -19,6 +19,11 @@ pytestmark = [
 ]
 
 playwright = pytest.importorskip("playwright.sync_api")
+
+OTHER = b'''def greet_warmly(person):
+    """Greets a person by name, and asks how they are."""
+    return "Good morning, " + person + ", and how are you?"
+'''
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +108,65 @@ def test_a_scan_of_the_repository_ends_in_a_report_with_exports(page: "playwrigh
     with page.expect_download() as download:
         page.get_by_role("link", name="SARIF").click()
     assert '"version": "2.1.0"' in Path(download.value.path()).read_text()
+
+
+def ask(page: "playwright.Page", question: str) -> list[str]:
+    """Searches; gives where the results are."""
+    tab(page, "Search")
+    button = page.get_by_role("button", name="Search", exact=True)
+    field(page, "#cb-query").fill("")  # nothing is left of the results before
+    button.click()
+    page.locator("#cb-hits").get_by_text("Ask in words").wait_for()
+    field(page, "#cb-query").fill(question)
+    button.click()
+    page.wait_for_selector(".cb-hit")
+    return page.locator(".cb-where").all_inner_texts()
+
+
+def test_a_search_is_narrowed_by_path_language_and_repository(
+    page: "playwright.Page", tmp_path: Path, make_repo: MakeRepo
+) -> None:
+    tab(page, "Repositories")
+    add(page, make_repo(tmp_path / "another", {"lib/greet.py": OTHER}))
+    question = "greet a person by name"
+    everywhere = ask(page, question)
+    assert {"greeter/src/app.py", "another/lib/greet.py"} <= {it.split(":")[0] for it in everywhere}
+    choose(page, "#cb-in-repo", "another")
+    assert {it.split(":")[0] for it in ask(page, question)} == {"lib/greet.py"}
+    choose(page, "#cb-in-repo", "all")
+    choose(page, "#cb-in-language", "go")
+    assert {it.split(":")[0] for it in ask(page, "next number")} == {"counter/counter.go"}
+    choose(page, "#cb-in-language", "all")
+    field(page, "#cb-in-path").fill("tests/**")
+    assert {it.split(":")[0] for it in ask(page, question)} == {"tests/test_app.py"}
+    field(page, "#cb-in-path").fill("")
+
+    tab(page, "Repositories")
+    choose(page, "#cb-chosen", "another")
+    page.get_by_role("button", name="Remove", exact=True).click()
+    page.get_by_text("another is forgotten").wait_for()
+    assert all(not it.startswith("lib/") for it in ask(page, question))
+
+
+def test_a_result_tells_its_lines_and_why_it_was_found(page: "playwright.Page") -> None:
+    ask(page, "load_settings")
+    first = page.locator(".cb-hit").first
+    start, end = map(int, first.locator(".cb-where").inner_text().rpartition(":")[2].split("-"))
+    assert (start, end) == (12, 15)
+    assert re.match(
+        r"by (words|meaning|words and meaning), ", first.locator(".cb-why").inner_text()
+    )
+    numbers = [int(it) for it in first.locator(".cb-number").all_inner_texts()]
+    assert numbers[0] == start
+    assert numbers == list(range(start, start + len(numbers)))
+    row = first.locator(".cb-row", has=page.get_by_text("def load_settings")).first
+    assert row.inner_text().split()[:3] == ["12", "def", "load_settings(path:"]
+
+
+def test_an_update_brings_in_what_has_changed(page: "playwright.Page", repository: Path) -> None:
+    (repository / "src" / "fresh.py").write_text("def fresh_bread():\n    return 'warm'\n" * 3)
+    tab(page, "Repositories")
+    choose(page, "#cb-chosen", "greeter")
+    page.get_by_role("button", name="Update", exact=True).click()
+    page.get_by_text(f"greeter: {len(KEPT) + 1} files").wait_for()
+    assert ask(page, "fresh_bread")[0].startswith("src/fresh.py:")
