@@ -17,11 +17,12 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from codebyte.apps.uploads import UPLOADS
 from codebyte.errors import ConfigError
 
 LARGEST_BODY = 4 << 20  # bytes of one request
 LARGEST_UPLOAD = 16 << 20  # bytes of a file that is given to the page
-_UPLOADS, _AROUND = "/gradio_api/upload", 1 << 14  # where it goes, and bytes around it
+_AROUND = 1 << 14  # bytes around it
 SHORTEST_TOKEN = 16  # characters
 _COOKIE = "codebyte_session"
 _LOGIN = "/cb-login"
@@ -152,7 +153,7 @@ class Guard:
 
     def _most(self, scope: Scope) -> int:
         """Bytes that the body of a request may have."""
-        return LARGEST_UPLOAD + _AROUND if scope["path"] == _UPLOADS else self._largest_body
+        return LARGEST_UPLOAD + _AROUND if scope["path"] == UPLOADS else self._largest_body
 
     def _bounded(self, receive: Receive, most: int) -> Receive:
         taken = 0

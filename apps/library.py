@@ -1,8 +1,9 @@
 """The repositories that the page works on: one index, what may be read through it, and no more."""
 
+import heapq
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from git.exc import GitError
@@ -113,6 +114,33 @@ class Library:
         """Finds code; see `CodeIndex.search`."""
         paths = [path] if path.strip() else []
         return self.index().search(text, 12, paths=paths, languages=languages, repos=repos)
+
+    def paths(self, name: str, part: str, most: int) -> tuple[list[str], int]:
+        """The paths of a repository's files that hold every word of `part`, in any order and case.
+
+        Returns:
+            At most `most` of them, first those whose last name holds the last word, the shortest
+            first; and how many there are.
+
+        Raises:
+            InputError: there is no such repository.
+        """
+        if name not in self.names():
+            raise InputError(f"{name} is not among the repositories")
+        rows = self.index().store.rows(
+            "SELECT DISTINCT path FROM files JOIN repos ON repos.id = files.repo"
+            " WHERE repos.name = ?",
+            (name,),
+        )
+        words = part.lower().split()
+        last = words[-1] if words else ""
+        found = [path for (path,) in rows if all(word in path.lower() for word in words)]
+        first = heapq.nsmallest(
+            most,
+            found,
+            lambda path: (last not in PurePosixPath(path).name.lower(), len(path), path),
+        )
+        return first, len(found)
 
     def read(self, name: str, path: str) -> bytes:
         """A file of a repository, as it lies on the disk or as it was indexed.

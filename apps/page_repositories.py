@@ -33,7 +33,9 @@ def repositories_tab(library: Library, session: Session) -> None:
     progress = gr.HTML("", apply_default_css=False, elem_id="cb-progress")
     listing = gr.HTML(_list(library), apply_default_css=False, elem_id="cb-repositories")
     with gr.Row(elem_classes="cb-controls"):
-        chosen = gr.Dropdown(library.names(), label="Repository", scale=3, min_width=180)
+        chosen = gr.Dropdown(
+            library.names(), label="Repository", scale=3, min_width=180, elem_id="cb-chosen"
+        )
         minutes = gr.Slider(
             1, 60, 5, step=1, label="Minutes to adapt", scale=3, min_width=180, buttons=[]
         )

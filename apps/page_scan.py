@@ -1,30 +1,35 @@
 """The Scan tab: a repository or an upload goes in, ranked files and a report come out."""
 
 import queue
-import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from codebyte.apps.library import Library
+from codebyte.apps.page_drawn import Scanned, choices_of, drawn_part
 from codebyte.apps.page_parts import QUIET, meter, note, text
 from codebyte.apps.page_reports import Reports
+from codebyte.apps.scan_sources import UPLOADED, open_source
 from codebyte.apps.session import Session
-from codebyte.apps.uploads import unpack
 from codebyte.errors import CodebyteError, InputError
 
 if TYPE_CHECKING:
     from codebyte.tasks.scan_results import ScanResult
 
 DRAWN_BYTES = 256 << 10  # of source whose bytes are drawn
-UPLOADED = "an upload"
 PLOTTED = 15  # files
 
 _START = "Choose a repository, or upload a file or a .zip; what looks odd or wrong is ranked."
+
+# Gradio's plot tells of stretches that are marked and of no click; Vega keeps its data by each bar.
+_ON_BAR = """
+document.addEventListener('click', ({ target }) => {
+  const file = target.closest?.('#cb-ranked') && target.__data__?.datum?.file;
+  if (file) trigger('select', file);
+});
+"""
 
 
 def scan_tab(tab: gr.Tab, library: Library, session: Session, reports: Reports) -> None:
@@ -66,7 +71,8 @@ def scan_tab(tab: gr.Tab, library: Library, session: Session, reports: Reports) 
         visible=False,
         elem_id="cb-ranked",
     )
-    report = gr.HTML("", apply_default_css=False, elem_id="cb-report")
+    last, chosen, drawn = drawn_part(library, session)
+    report = gr.HTML("", js_on_load=_ON_BAR, apply_default_css=False, elem_id="cb-report")
     running: dict[str | None, threading.Event] = {}  # by page: what stops its scan
 
     def scanning(
@@ -95,12 +101,20 @@ def scan_tab(tab: gr.Tab, library: Library, session: Session, reports: Reports) 
 
         threading.Thread(target=run, daemon=True).start()
         while (said := told.get()) is not None:
-            yield said, gr.skip(), gr.skip()
+            yield said, *[gr.skip()] * 5
         result = done[0] if done else InputError("the scan failed; the server's log says why")
         if isinstance(result, CodebyteError):
-            yield note(str(result), failed=True), gr.update(visible=False), ""
+            nothing = gr.update(visible=False)
+            yield note(str(result), failed=True), nothing, None, nothing, "", ""
         else:
-            yield _said(result), _ranked(result), _framed(reports.keep(result))
+            choices = choices_of(place or "", upload, result)
+            yield _said(result), _ranked(result), *choices, _framed(reports.keep(result))
+
+    def pointed(event: gr.EventData, last: Scanned | None) -> Any:
+        paths = () if last is None else last.paths[:PLOTTED]
+        named = dict(zip(path_ends(list(paths)), paths, strict=True))
+        path = named.get(str(event._data))
+        return gr.skip() if path is None else path
 
     def stopped(request: gr.Request) -> None:
         if (stopping := running.get(request.session_hash)) is not None:
@@ -109,9 +123,10 @@ def scan_tab(tab: gr.Tab, library: Library, session: Session, reports: Reports) 
     start.click(
         scanning,
         [place, base, upload],
-        [progress, plot, report],
+        [progress, plot, last, chosen, drawn, report],
         **(QUIET | {"concurrency_limit": 1, "concurrency_id": "scan"}),
     )
+    report.select(pointed, last, chosen, **QUIET)
     stop.click(stopped, None, None, **QUIET)
     tab.select(places, [place, upload], place, **QUIET)
     upload.upload(lambda: UPLOADED, None, place, **QUIET)
@@ -128,7 +143,6 @@ def _scan(
 ) -> "ScanResult":
     from codebyte.tasks.baseline import read_baseline
     from codebyte.tasks.scan_config import ScanConfig, load_config
-    from codebyte.tasks.scan_targets import open_tree
     from codebyte.tasks.scan_workers import Scorer
     from codebyte.tasks.scanning import scan_tree
 
@@ -140,15 +154,7 @@ def _scan(
     if not place:
         raise InputError(_START)
     told.put(meter("reading", 0, 0))
-    if place == UPLOADED and upload is None:
-        raise InputError("there is no upload yet: choose a file or a .zip")
-    with tempfile.TemporaryDirectory() if place == UPLOADED else nullcontext("") as folder:
-        if upload is not None and place == UPLOADED:
-            where = str(unpack(Path(upload), Path(folder)))
-        else:
-            where = library.source(place)
-        tree = open_tree(where, history=bool(base.strip()), fetch=False)
-        tree.name = place
+    with open_source(library, place, upload, history=bool(base.strip())) as tree:
         # A stranger has no say in how code is scanned: a clone has no files to read it from.
         config = ScanConfig() if place == UPLOADED else load_config(tree.root)
         baseline = config.baseline

@@ -31,18 +31,13 @@ element.addEventListener('click', async (event) => {
     trigger('select', place);
     return;
   }
-  const query = new URLSearchParams({ repo: place.repo, path: place.file });
-  const answer = await fetch('/cb-file?' + query);
-  if (!answer.ok) {
-    const said = await answer.json().catch(() => ({}));
-    button.textContent = said.error?.message ?? 'it cannot be opened';
+  const { openFrom, view } = document.querySelector('.cb-write').codebyte;
+  try {
+    await openFrom(place.repo, place.file);
+  } catch (error) {
+    button.textContent = error.message;
     return;
   }
-  const data = await answer.arrayBuffer();
-  const file = { name: place.file, path: place.file, size: data.byteLength };
-  file.arrayBuffer = async () => data;
-  const { open, view } = document.querySelector('.cb-write').codebyte;
-  await open(file, place.repo);
   const line = view.state.doc.line(Math.min(place.line, view.state.doc.lines));
   view.dispatch({ selection: { anchor: line.from }, scrollIntoView: true });
   document.querySelector('.cb-tabs button[role=tab]').click();
@@ -65,9 +60,15 @@ def search_tab(library: Library) -> gr.HTML:
         )
         button = gr.Button("Search", variant="primary", scale=1, min_width=110)
     with gr.Row(elem_classes="cb-filters"):
-        repo = gr.Dropdown([_ALL], value=_ALL, label="Repository", min_width=140)
-        language = gr.Dropdown([_ALL], value=_ALL, label="Language", min_width=140)
-        path = gr.Textbox(label="Path", placeholder="src/**/*.py", min_width=160)
+        repo = gr.Dropdown(
+            [_ALL], value=_ALL, label="Repository", min_width=140, elem_id="cb-in-repo"
+        )
+        language = gr.Dropdown(
+            [_ALL], value=_ALL, label="Language", min_width=140, elem_id="cb-in-language"
+        )
+        path = gr.Textbox(
+            label="Path", placeholder="src/**/*.py", min_width=160, elem_id="cb-in-path"
+        )
     results = gr.HTML(
         note(_START), js_on_load=_ON_CLICK, apply_default_css=False, elem_id="cb-hits"
     )

@@ -1,5 +1,5 @@
 "use strict";
-// Sorts the table of files by the column that is clicked, and tells the bits of what is pointed at.
+// Sorts the table of files by the column that is clicked, and opens the heat maps that are linked to.
 for (const button of document.querySelectorAll("th button")) {
   button.addEventListener("click", () => {
     const head = button.parentElement;
@@ -19,15 +19,6 @@ for (const button of document.querySelectorAll("th button")) {
     table.tBodies[0].append(...rows);
   });
 }
-const tip = document.getElementById("tip");
-document.addEventListener("pointermove", (event) => {
-  const byte = event.target.closest?.("[data-b]");
-  tip.hidden = !byte;
-  if (!byte) return;
-  tip.textContent = byte.dataset.b + " bits";
-  tip.style.left = Math.min(event.clientX + 12, innerWidth - tip.offsetWidth - 8) + "px";
-  tip.style.top = event.clientY + 18 + "px";
-});
 // A link to a file opens its heat map.
 const show = () => {
   const target = location.hash && document.getElementById(location.hash.slice(1));

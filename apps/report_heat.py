@@ -8,12 +8,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from codebyte.apps.heat import EDGES
+from codebyte.apps.heat import EDGES, HEAT, told
 from codebyte.apps.lines import split_lines
 from codebyte.tasks.scan_results import ScannedFile, ScanResult
 
 HEAT_BYTES = 6 << 20  # of HTML for heat maps
-MOST_TOLD = 8  # characters of a run whose bits are told
 LONGEST_LINE = 2000  # bytes of a line that are drawn
 
 
@@ -44,7 +43,7 @@ def heat_maps(result: ScanResult, drawn: dict[str, str]) -> str:
             told += f", {counted(len(file.report.findings), 'finding')}"
             maps.append(
                 f'<details id="{anchor(path)}"><summary>{safe(path)} <span>{told}</span>'
-                f'</summary><div class="heat" tabindex="0">{drawn[path]}</div></details>'
+                f'</summary><div class="heat" {HEAT}>{drawn[path]}</div></details>'
             )
     missing = len(result.files) - len(drawn)
     note = f" The {missing:,} least suspicious files are not drawn." if missing else ""
@@ -74,34 +73,38 @@ def _rows(file: ScannedFile, data: bytes, bits: NDArray[np.float32]) -> Iterator
         identity = f' id="{name}-{number}"' if number in found else ""
         yield (
             f'<div class="{style}"{identity}><i>{number}</i><u></u>'
-            f"<b>{_runs(line, span, encoding)}</b></div>"
+            f"{_text(line, span, encoding)}</div>"
         )
 
 
-def _runs(line: bytes, bits: NDArray[np.float32], encoding: str) -> str:
-    """A line with each run of equally surprising characters in a span that tells their bits."""
+def _text(line: bytes, bits: NDArray[np.float32], encoding: str) -> str:
+    """A line with each run of equally surprising characters in a span, and the bits of all."""
     whole = line.rstrip(b"\r\n")
     text = whole[:LONGEST_LINE].decode(encoding, "ignore")
     if not text:
-        return ""
+        return "<b></b>"
+    widths = [1] * len(text)
     costs = bits[: len(text)]
     if encoding == "utf-8" and not text.isascii():
-        starts = np.cumsum([0, *(len(character.encode()) for character in text)])
+        widths = [len(character.encode()) for character in text]
+        starts = np.cumsum([0, *widths])
         costs = np.add.reduceat(bits[: starts[-1]], starts[:-1])
     heats = np.searchsorted(EDGES, costs, "right")
     edges = [0, *(np.flatnonzero(np.diff(heats)) + 1).tolist(), len(text)]
-    listed = costs.tolist()
     parts = []
     for first, last in pairwise(edges):
-        shown = safe(text[first:last])
-        if heats[first] == 0:
-            parts.append(shown)
-        else:
-            told = listed[first : min(last, first + MOST_TOLD)]
-            numbers = " ".join(f"{bits_of_one:.1f}" for bits_of_one in told)
-            more = " ..." if last - first > MOST_TOLD else ""
-            parts.append(f'<span class="h{heats[first]}" data-b="{numbers}{more}">{shown}</span>')
-    return "".join(parts) + (" ..." if len(whole) > LONGEST_LINE else "")
+        shown = _pointed(text[first:last])
+        parts.append(f'<span class="h{heats[first]}">{shown}</span>' if heats[first] else shown)
+    more = " ..." if len(whole) > LONGEST_LINE else ""
+    return f'<b data-b="{told(bits, widths)}">{"".join(parts)}</b>{more}'
+
+
+def _pointed(text: str) -> str:
+    """Text, safe; what is shown as several characters is one thing to point at."""
+    if text.isprintable():
+        return escape(text)
+    letters = (_visible(letter) for letter in text)
+    return "".join(escape(it) if len(it) == 1 else f"<span data-one>{it}</span>" for it in letters)
 
 
 def anchor(path: str) -> str:

@@ -36,7 +36,7 @@ def html_report(result: ScanResult, top: int | None = None) -> str:
         top: the most findings; None for 300.
     """
     style = _asset("report.css")
-    script = _asset("report.js")
+    script = _asset("report.js") + _asset("heat.js")
     policy = (
         f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
         "base-uri 'none'; form-action 'none'"
@@ -62,7 +62,7 @@ def html_report(result: ScanResult, top: int | None = None) -> str:
         f"<footer>Made by codebyte {safe(codebyte.__version__)}. Suspicion is the share of such "
         "places that turned out to be bugs among known ones; a suggested repair is what the model "
         "expected, not what is right.</footer>",
-        f'</main><div id="tip" hidden></div><script>{script}</script></body></html>\n',
+        f"</main><script>{script}</script></body></html>\n",
     ]
     return "\n".join(part for part in parts if part)
 

@@ -18,23 +18,23 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
 from fastapi import FastAPI
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from codebyte.apps.guard import LARGEST_UPLOAD
-from codebyte.apps.heat import heat_map, legend
+from codebyte.apps.heat import MOST_DRAWN, heat_map, legend
 from codebyte.apps.library import Library
 from codebyte.apps.lines import encoded
 from codebyte.apps.page_api import named_functions
+from codebyte.apps.page_files import mount_files
 from codebyte.apps.page_parts import cards, note
 from codebyte.apps.page_reports import Reports
 from codebyte.apps.page_repositories import repositories_tab
 from codebyte.apps.page_scan import scan_tab
 from codebyte.apps.page_search import search_tab
 from codebyte.apps.session import Session
-from codebyte.errors import CodebyteError
+from codebyte.apps.uploads import KEPT_SECONDS, LOOKED_AFTER, KeptUploads
 
 ASSETS = "/cb-assets"  # not /static: that would hide gradio's own fonts
-LARGEST_SCORED = 64 << 10  # bytes; more would be slow to draw in a browser, not to score
 
 SAMPLE = '''\
 import json
@@ -76,10 +76,10 @@ def mount(app: FastAPI, session: Session, library: Library) -> None:
     """Adds the page at / and its assets to an application; add all other routes before."""
     reports = Reports()
     reports.mount(app)
-    app.get("/cb-file", include_in_schema=False)(_opener(library))
+    mount_files(app, library)
     folder = Path(__file__).parent
     links = []
-    for name in ("editor.css", "editor.js"):
+    for name in ("editor.css", "editor.js", "heat.js"):
         content = (folder / name).read_bytes()
         address = f"{ASSETS}/{name}"
         app.get(address, include_in_schema=False)(_asset(content, _TYPES[Path(name).suffix]))
@@ -90,9 +90,11 @@ def mount(app: FastAPI, session: Session, library: Library) -> None:
             if name.endswith(".css")
             else f'<script src="{version}"></script>'
         )
+    page = build(session, library, reports)
+    app.add_middleware(KeptUploads, page=page)
     gr.mount_gradio_app(
         app,
-        build(session, library, reports),
+        page,
         path="/",
         run_history=False,
         footer_links=[],
@@ -108,7 +110,12 @@ def mount(app: FastAPI, session: Session, library: Library) -> None:
 
 def build(session: Session, library: Library, reports: Reports) -> gr.Blocks:
     """Lays out the page."""
-    with gr.Blocks(title="codebyte", analytics_enabled=False, fill_width=True) as page:
+    with gr.Blocks(
+        title="codebyte",
+        analytics_enabled=False,
+        fill_width=True,
+        delete_cache=(LOOKED_AFTER, KEPT_SECONDS),  # and all when the server ends
+    ) as page:
         gr.HTML(_header(session), js_on_load=_THEME_SCRIPT, apply_default_css=False)
         with gr.Tabs(elem_classes="cb-tabs"):
             with gr.Tab("Write"):
@@ -158,9 +165,9 @@ def _score_tab(session: Session) -> None:
 
 def _scorer(session: Session) -> Callable[[bytes], str]:
     def scored(data: bytes) -> str:
-        if len(data) > LARGEST_SCORED:
+        if len(data) > MOST_DRAWN:
             return note(
-                f"{len(data):,} bytes are more than the {LARGEST_SCORED:,} this page draws: "
+                f"{len(data):,} bytes are more than the {MOST_DRAWN:,} this page draws: "
                 "use 'codebyte score FILE' for longer ones.",
                 failed=True,
             )
@@ -177,18 +184,6 @@ def _scorer(session: Session) -> Callable[[bytes], str]:
         return f'<div class="cb-score">{cards(figures)}{legend()}{heat_map(data, bits)}</div>'
 
     return scored
-
-
-def _opener(library: Library) -> Callable[[str, str], Response]:
-    def opened(repo: str, path: str) -> Response:
-        try:
-            data = library.read(repo, path)
-        except CodebyteError as error:
-            return JSONResponse({"error": {"message": str(error)}}, status_code=404)
-        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-        return Response(data, media_type="application/octet-stream", headers=headers)
-
-    return opened
 
 
 def _header(session: Session) -> str:

@@ -1,16 +1,13 @@
 """The page in a real browser, with a tiny model that knows one text by heart."""
 
-import os
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-import uvicorn
-from served import CHROMIUM, needs_chromium, serving
+from browsing import PATIENCE, a_browser, served_page
+from served import needs_chromium, serving
 from taught import ACCENTS, HALF, PATH, REST, TEXT, taught_checkpoint
 
 pytestmark = [
@@ -22,43 +19,19 @@ pytestmark = [
 
 playwright = pytest.importorskip("playwright.sync_api")
 
-OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
-PATIENCE = 60_000 * int(os.environ.get("CODEBYTE_PATIENCE", "1"))  # milliseconds
 GHOST = ".cb-ghost"
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    from codebyte.apps.server import create_app
-    from codebyte.apps.session import Session
-
-    folder = tmp_path_factory.mktemp("data")
-    app = create_app(Session(taught_checkpoint()), index=folder / "index")
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
-    listener.close()
+    with served_page(tmp_path_factory.mktemp("data")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["playwright.Browser"]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS, timeout=PATIENCE)
+    with a_browser() as browser:
         yield browser
-        browser.close()
 
 
 class Editor:

@@ -1,18 +1,12 @@
 """Search, Scan and Repositories in a real browser: one repository goes through all three."""
 
-import gc
 import re
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-import uvicorn
-from served import CHROMIUM, needs_chromium
-from taught import taught_checkpoint
-from test_browser import OPTIONS, PATIENCE
+from browsing import TEXT, a_browser, add, choose, field, served_page, tab, visited
+from served import needs_chromium
 
 from tests.conftest import KEPT, MakeRepo
 
@@ -26,6 +20,11 @@ pytestmark = [
 
 playwright = pytest.importorskip("playwright.sync_api")
 
+OTHER = b'''def greet_warmly(person):
+    """Greets a person by name, and asks how they are."""
+    return "Good morning, " + person + ", and how are you?"
+'''
+
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory, make_repo: MakeRepo) -> Path:
@@ -34,52 +33,12 @@ def repository(tmp_path_factory: pytest.TempPathFactory, make_repo: MakeRepo) ->
 
 @pytest.fixture(scope="module")
 def page(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator["playwright.Page"]:
-    """The page, with the repository added in its Repositories tab."""
-    from codebyte.apps.server import create_app
-    from codebyte.apps.session import Session
-
-    app = create_app(Session(taught_checkpoint()), index=tmp_path_factory.mktemp("data") / "index")
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    elsewhere: list[str] = []
-    errors: list[str] = []
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS, timeout=PATIENCE)
-        page = browser.new_page(viewport={"width": 1280, "height": 860})
-        page.set_default_timeout(PATIENCE)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on(
-            "request",
-            lambda request: (
-                elsewhere.append(request.url)
-                if urlsplit(request.url).hostname not in ("127.0.0.1", None)
-                else None
-            ),
-        )
-        page.goto(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        page.wait_for_selector(".cm-content")
-        tab(page, "Repositories")
-        field(page, "#cb-source").fill(str(repository))
-        page.get_by_role("button", name="Add", exact=True).click()
-        page.wait_for_selector("#cb-repositories table")
+    with (
+        served_page(tmp_path_factory.mktemp("data")) as address,
+        a_browser() as browser,
+        visited(browser, address, repository) as page,
+    ):
         yield page
-        browser.close()
-    server.should_exit = True
-    thread.join()
-    listener.close()
-    gc.collect()  # here, where gradio's unclosed sockets are warnings and not errors
-    assert elsewhere == []
-    assert errors == []
-
-
-def tab(page: "playwright.Page", name: str) -> None:
-    page.get_by_role("tab", name=name).click()
-
-
-def field(page: "playwright.Page", place: str) -> "playwright.Locator":
-    return page.locator(f"{place} input, {place} textarea").first
 
 
 def test_an_added_repository_is_listed_with_what_was_left_out(page: "playwright.Page") -> None:
@@ -109,10 +68,7 @@ def test_a_question_finds_its_function_and_the_file_opens_in_the_editor(
     assert re.search(r"src/app\.py:\d+-\d+", first.text_content())
     assert "greet" in first.locator("mark").first.text_content()
     first.get_by_role("button", name="Open in Write").click()
-    page.wait_for_function(
-        "document.querySelector('.cb-write').codebyte.view.state.sliceDoc()"
-        '.startsWith(\'"""A counter that greets.\')'
-    )
+    page.wait_for_function(f'{TEXT}.startsWith(\'"""A counter that greets.\')')
     assert page.locator(".cb-path").input_value() == "src/app.py"
 
 
@@ -126,7 +82,7 @@ def test_a_server_that_fails_to_open_a_file_is_said_on_the_button(
     first.wait_for()
     page.route("**/cb-file?*", lambda route: route.fulfill(status=500, body="Internal Error"))
     first.get_by_role("button", name="Open in Write").click()
-    first.get_by_role("button", name="it cannot be opened").wait_for()
+    first.get_by_role("button", name="the server answered 500").wait_for()
     page.unroute("**/cb-file?*")
 
 
@@ -152,3 +108,65 @@ def test_a_scan_of_the_repository_ends_in_a_report_with_exports(page: "playwrigh
     with page.expect_download() as download:
         page.get_by_role("link", name="SARIF").click()
     assert '"version": "2.1.0"' in Path(download.value.path()).read_text()
+
+
+def ask(page: "playwright.Page", question: str) -> list[str]:
+    """Searches; gives where the results are."""
+    tab(page, "Search")
+    button = page.get_by_role("button", name="Search", exact=True)
+    field(page, "#cb-query").fill("")  # nothing is left of the results before
+    button.click()
+    page.locator("#cb-hits").get_by_text("Ask in words").wait_for()
+    field(page, "#cb-query").fill(question)
+    button.click()
+    page.wait_for_selector(".cb-hit")
+    return page.locator(".cb-where").all_inner_texts()
+
+
+def test_a_search_is_narrowed_by_path_language_and_repository(
+    page: "playwright.Page", tmp_path: Path, make_repo: MakeRepo
+) -> None:
+    tab(page, "Repositories")
+    add(page, make_repo(tmp_path / "another", {"lib/greet.py": OTHER}))
+    question = "greet a person by name"
+    everywhere = ask(page, question)
+    assert {"greeter/src/app.py", "another/lib/greet.py"} <= {it.split(":")[0] for it in everywhere}
+    choose(page, "#cb-in-repo", "another")
+    assert {it.split(":")[0] for it in ask(page, question)} == {"lib/greet.py"}
+    choose(page, "#cb-in-repo", "all")
+    choose(page, "#cb-in-language", "go")
+    assert {it.split(":")[0] for it in ask(page, "next number")} == {"counter/counter.go"}
+    choose(page, "#cb-in-language", "all")
+    field(page, "#cb-in-path").fill("tests/**")
+    assert {it.split(":")[0] for it in ask(page, question)} == {"tests/test_app.py"}
+    field(page, "#cb-in-path").fill("")
+
+    tab(page, "Repositories")
+    choose(page, "#cb-chosen", "another")
+    page.get_by_role("button", name="Remove", exact=True).click()
+    page.get_by_text("another is forgotten").wait_for()
+    assert all(not it.startswith("lib/") for it in ask(page, question))
+
+
+def test_a_result_tells_its_lines_and_why_it_was_found(page: "playwright.Page") -> None:
+    ask(page, "load_settings")
+    first = page.locator(".cb-hit").first
+    start, end = map(int, first.locator(".cb-where").inner_text().rpartition(":")[2].split("-"))
+    assert (start, end) == (12, 15)
+    assert re.match(
+        r"by (words|meaning|words and meaning), ", first.locator(".cb-why").inner_text()
+    )
+    numbers = [int(it) for it in first.locator(".cb-number").all_inner_texts()]
+    assert numbers[0] == start
+    assert numbers == list(range(start, start + len(numbers)))
+    row = first.locator(".cb-row", has=page.get_by_text("def load_settings")).first
+    assert row.inner_text().split()[:3] == ["12", "def", "load_settings(path:"]
+
+
+def test_an_update_brings_in_what_has_changed(page: "playwright.Page", repository: Path) -> None:
+    (repository / "src" / "fresh.py").write_text("def fresh_bread():\n    return 'warm'\n" * 3)
+    tab(page, "Repositories")
+    choose(page, "#cb-chosen", "greeter")
+    page.get_by_role("button", name="Update", exact=True).click()
+    page.get_by_text(f"greeter: {len(KEPT) + 1} files").wait_for()
+    assert ask(page, "fresh_bread")[0].startswith("src/fresh.py:")

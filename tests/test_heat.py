@@ -2,7 +2,7 @@ import re
 
 import numpy as np
 
-from codebyte.apps.heat import heat_map
+from codebyte.apps.heat import MOST_DRAWN, heat_map
 
 
 def text_of(html: str) -> str:
@@ -15,12 +15,27 @@ def bits_of(*values: float) -> np.ndarray:
 
 def test_neighbours_of_one_class_share_a_span() -> None:
     html = heat_map(b"abcd", bits_of(0.1, 6.0, 6.5, 0.2))
-    assert 'a<span class="cb-h5" title="6.2 bits">bc</span>d' in html
+    assert 'a<span class="cb-h5">bc</span>d' in html
+
+
+def test_the_bits_of_every_byte_are_told() -> None:
+    html = heat_map(b"abcd\n\n", bits_of(0.1, 6.0, 6.5, 0.204, 3.0, 0.009))
+    assert re.findall('data-b="([^"]*)"', html) == ["0.10 6.00 6.50 0.20 3.00", "0.01"]
+    html = heat_map("\u00e9\\xff\n".encode() + b"\xff", np.arange(8, dtype=np.float32))
+    told = re.findall('data-b="([^"]*)"', html)
+    assert told == ["0.00+1.00 2.00 3.00 4.00 5.00 6.00", "7.00"]
+    assert html.count("data-one") == 1  # the byte, not the four characters that were written so
 
 
 def test_a_character_of_two_bytes_is_as_surprising_as_both() -> None:
     html = heat_map("\u00e9".encode(), bits_of(2.0, 2.0))
-    assert '<span class="cb-h4" title="4.0 bits">\u00e9</span>' in html
+    assert '<span class="cb-h4">\u00e9</span>' in html
+
+
+def test_a_map_is_bounded_where_every_byte_has_another_colour() -> None:
+    data = b"&" * MOST_DRAWN
+    bits = np.resize(bits_of(0.1, 6.0, 12.0), len(data))
+    assert len(heat_map(data, bits)) < 40 * MOST_DRAWN
 
 
 def test_a_line_shows_its_number_and_its_mean_bits_per_byte() -> None:

@@ -15,9 +15,9 @@ from fastapi import FastAPI, Request, Response
 from served import serving
 
 from codebyte.apps.library import Library
+from codebyte.apps.page_files import MOST_LISTED, mount_files
 from codebyte.apps.page_repositories import _adapted
 from codebyte.apps.session import Session
-from codebyte.apps.web import _opener
 from codebyte.checkpoint import save
 from codebyte.errors import CodebyteError, InputError, RepoError
 from codebyte.indexer import clone
@@ -55,7 +55,7 @@ def library(place: Path, repo: Path, request: pytest.FixtureRequest) -> Library:
 @pytest.fixture(scope="module")
 def address(library: Library) -> Iterator[str]:
     app = FastAPI()
-    app.get("/cb-file")(_opener(library))
+    mount_files(app, library)
     with serving(app) as address:
         yield address
 
@@ -83,6 +83,42 @@ def test_nothing_else_is_read(address: str, place: Path, path: str) -> None:
     assert reply.status_code == 404
     assert "hunter2" not in reply.text
     assert reply.json()["error"]["message"]
+
+
+def listed(address: str, **asked: str) -> httpx.Response:
+    return httpx.get(f"{address}/cb-files", params=asked, timeout=60, trust_env=False)
+
+
+def test_the_files_of_a_repository_are_listed_by_parts_of_their_paths(
+    address: str, place: Path
+) -> None:
+    (place / "shop" / "src" / "unindexed.py").write_text("x = 1\n" * 30)
+    assert listed(address).json() == {"repositories": ["shop"]}
+    assert listed(address, repo="shop").json()["found"] == len(FILES)
+    assert listed(address, repo="shop", part="APP src").json()["paths"] == [
+        "src/app.py",
+        "src/swapped.py",
+    ]
+    for part in ("unindexed", "..", "%", "_", "/etc"):
+        assert listed(address, repo="shop", part=part).json() == {"paths": [], "found": 0}
+    for repo in ("another", "../shop", ""):
+        reply = listed(address, repo=repo)
+        assert reply.status_code == 404
+        assert "is not among the repositories" in reply.json()["error"]["message"]
+    (place / "shop" / "src" / "unindexed.py").unlink()
+
+
+def test_no_more_paths_are_listed_than_a_person_reads(place: Path, make_repo: MakeRepo) -> None:
+    from codebyte.presets import PRESETS
+
+    files = {f"a/deep/{n:03}/app.py": b"app = %d\n" % n * 20 for n in range(MOST_LISTED + 5)}
+    folder = make_repo(place / "many", files | {"z.py": b"z = 1\n" * 20})
+    library = Library(place / "index of many", Megabyte(PRESETS["tiny"]))
+    library.add(str(folder), silent)
+    paths, found = library.paths("many", "py", MOST_LISTED)
+    assert (len(paths), found) == (MOST_LISTED, MOST_LISTED + 6)
+    assert paths[:2] == ["z.py", "a/deep/000/app.py"]
+    assert library.paths("many", "deep 104", 9)[0] == ["a/deep/104/app.py"]
 
 
 def test_another_repository_is_not_read(address: str) -> None:

@@ -1,19 +1,24 @@
 """What the Scan tab scans, and how: the repositories of the page, as `codebyte scan` would."""
 
 import queue
+import re
 import threading
 import zipfile
+from html import unescape
 from pathlib import Path
 
 import git
 import pytest
 from scanned import CODE, KEY
 
+from codebyte.apps.heat import MOST_DRAWN
 from codebyte.apps.library import Library
-from codebyte.apps.page_scan import UPLOADED, _scan, path_ends
+from codebyte.apps.page_drawn import Scanned, choices_of, drawing
+from codebyte.apps.page_scan import _scan, path_ends
+from codebyte.apps.scan_sources import UPLOADED
 from codebyte.apps.session import Session
 from codebyte.checkpoint import save
-from codebyte.errors import ConfigError
+from codebyte.errors import ConfigError, InputError
 from codebyte.indexer import clone
 from codebyte.indexer.updating import silent
 from codebyte.megabyte import Megabyte
@@ -117,3 +122,62 @@ def test_a_strangers_clone_or_upload_has_no_say_in_how_it_is_scanned(
         for path, data in files.items():
             archive.writestr(path, data)
     assert keys(scanned(library, session, UPLOADED, str(upload))) == ["src/key.py"]
+
+
+def texts_of(drawn: str) -> list[str]:
+    """The lines of a heat map."""
+    lines = re.findall(r'<span data-b="[^"]*">(.*?)</span></div>', drawn)
+    return [unescape(re.sub("<[^>]*>", "", line)) for line in lines]
+
+
+def test_any_file_of_a_scan_can_be_drawn_and_a_large_one_is_cut_and_said_so(
+    library: Library, session: Session, tmp_path: Path, make_repo: MakeRepo
+) -> None:
+    large = b"".join(b"value_%d = %d\n" % (n, n) for n in range(5000))
+    repo = make_repo(tmp_path / "shop", {"src/a.py": CODE + KEY})
+    library.add(str(repo), silent)
+    found, *_ = choices_of("shop", None, scanned(library, session, "shop"))
+    assert found == Scanned(place="shop", upload=None, paths=("src/a.py",))
+    drawn = drawing(library, session, found, "src/a.py")
+    lines = texts_of(drawn)
+    assert "\n".join(line.removesuffix("\u21b5") for line in lines).startswith(CODE.decode())
+    assert KEY.decode() not in drawn  # a key is hidden here as in the report
+    (repo / "src" / "a.py").write_bytes(large)
+    drawn = drawing(library, session, found, "src/a.py")
+    part = large[: large.rindex(b"\n", 0, MOST_DRAWN) + 1]
+    assert f"{len(large):,} bytes, of which the first {len(part):,} are drawn" in drawn
+    assert len(texts_of(drawn)) == part.count(b"\n")
+
+
+def test_nothing_outside_what_was_scanned_is_drawn(
+    library: Library, session: Session, tiny_repo: Path, tmp_path: Path
+) -> None:
+    library.add(str(tiny_repo), silent)
+    secret = tmp_path / "secret.py"
+    secret.write_bytes(b"PASSWORD = 'hunter2'\n" * 9)
+    found, *_ = choices_of("tiny", None, scanned(library, session, "tiny"))
+    for path in ("../secret.py", str(secret), "", ".git/config", "src/../src/app.py"):
+        with pytest.raises(InputError, match="is not among the files of this scan"):
+            drawing(library, session, found, path)
+        # Nor where somebody could name it: the tree lists no such file.
+        forged = Scanned(place="tiny", upload=None, paths=(path,))
+        with pytest.raises(InputError, match="is gone since the scan"):
+            drawing(library, session, forged, path)
+    (tiny_repo / "src" / "app.py").unlink()
+    (tiny_repo / "src" / "app.py").symlink_to(secret)
+    with pytest.raises(InputError, match="is gone since the scan"):
+        drawing(library, session, found, "src/app.py")
+
+
+def test_a_file_of_an_upload_is_drawn_as_long_as_the_upload_is_kept(
+    library: Library, session: Session, tmp_path: Path
+) -> None:
+    upload = tmp_path / "code.zip"
+    with zipfile.ZipFile(upload, "w") as archive:
+        archive.writestr("src/a.py", CODE)
+    result = scanned(library, session, UPLOADED, str(upload))
+    found, *_ = choices_of(UPLOADED, str(upload), result)
+    assert texts_of(drawing(library, session, found, "src/a.py"))
+    upload.unlink()
+    with pytest.raises(InputError, match=r"code\.zip is no longer kept: upload it again"):
+        drawing(library, session, found, "src/a.py")

@@ -33,7 +33,8 @@ import { classHighlighter } from "@lezer/highlight";
 import { dropGhost, ghostText } from "./ghost.js";
 import { LANGUAGES, languageOf, withEnding } from "./languages.js";
 import { Panel, panelTemplate } from "./panel.js";
-import { Requests } from "./requests.js";
+import { Picker } from "./picker.js";
+import { Requests, answered } from "./requests.js";
 import { describe } from "./status.js";
 
 const LARGEST_FILE = 4 << 20; // bytes opened in the editor
@@ -43,6 +44,7 @@ const template = `
     <input class="cb-path" spellcheck="false" autocomplete="off" aria-label="File name" title="The file's name: the model reads it, and its ending sets the file type">
     <select class="cb-language" aria-label="File type"></select>
     <button class="cb-button cb-open" type="button" title="Open a file from this computer; it is not uploaded">Open</button>
+    <button class="cb-button cb-browse" type="button" title="Open a file of a repository that is indexed here (Ctrl+O)">From a repository</button>
     <button class="cb-button cb-save" type="button" title="Save a copy to this computer">Save</button>
     <span class="cb-space"></span>
     <label class="cb-switch" title="Suggest whole blocks, or never more than the line"><select class="cb-multiline" aria-label="Length of suggestions">
@@ -61,6 +63,7 @@ const template = `
     <span class="cb-certainty" title="Each letter is as faint as the model is unsure of it">sure <i class="cb-shade-0"></i><i class="cb-shade-1"></i><i class="cb-shade-2"></i><i class="cb-shade-3"></i><i class="cb-shade-4"></i> guess</span>
     <span class="cb-keys"><kbd>Tab</kbd> accept <kbd class="cb-word-key">Ctrl</kbd><kbd>&rarr;</kbd> word <kbd>Esc</kbd> dismiss <kbd>Alt</kbd><kbd>]</kbd> another</span>
   </div>
+  <dialog class="cb-picker" aria-label="Open from a repository"></dialog>
   <input class="cb-file" type="file" hidden>`;
 
 export function mount(element, { text = "", path = "untitled.py" } = {}) {
@@ -95,6 +98,8 @@ export function mount(element, { text = "", path = "untitled.py" } = {}) {
     },
   });
 
+  const picker = new Picker(part("picker"), { open: openFrom });
+
   const view = new EditorView({
     parent: part("editor"),
     doc: text,
@@ -118,6 +123,7 @@ export function mount(element, { text = "", path = "untitled.py" } = {}) {
       search({ top: true }),
       keymap.of([
         { key: "Shift-Tab", run: indentLess },
+        { key: "Mod-o", run: browse, preventDefault: true },
         { key: "Alt-\\", run: askNow },
         { key: "Alt-]", run: () => another(1) },
         { key: "Alt-[", run: () => another(-1) },
@@ -226,6 +232,18 @@ export function mount(element, { text = "", path = "untitled.py" } = {}) {
     view.focus();
   }
 
+  // Opens a file of a repository the server has indexed; throws what keeps it from doing so.
+  async function openFrom(name, path) {
+    const response = await answered(`cb-file?${new URLSearchParams({ repo: name, path })}`);
+    const data = await response.arrayBuffer();
+    await open({ name: path, path, size: data.byteLength, arrayBuffer: async () => data }, name);
+  }
+
+  function browse() {
+    picker.show(repo);
+    return true;
+  }
+
   function openDropped(event) {
     const file = event.dataTransfer?.files?.[0];
     if (!file) return false;
@@ -255,6 +273,8 @@ export function mount(element, { text = "", path = "untitled.py" } = {}) {
     if (target.files[0]) open(target.files[0]);
     target.value = "";
   });
+  part("browse").addEventListener("click", browse);
+  part("picker").addEventListener("close", () => view.focus());
   part("save").addEventListener("click", save);
   part("multiline").addEventListener("change", () => view.focus());
   part("more").addEventListener("click", () => {
@@ -278,7 +298,7 @@ export function mount(element, { text = "", path = "untitled.py" } = {}) {
   view.dispatch({ selection: { anchor: view.state.doc.length } });
   view.focus();
   if (text) requests.schedule(view, 0);
-  element.codebyte = { view, requests, open };
+  element.codebyte = { view, requests, openFrom };
   return element.codebyte;
 }
 

@@ -46,7 +46,7 @@ export class Panel {
   about(repository, recalled) {
     const known = this.element.querySelector(".cb-known");
     if (repository === undefined) known.textContent = "Nothing was suggested yet.";
-    else if (repository === null) known.textContent = "This file is in no repository that is known here. Open one from Search, or start codebyte inside it.";
+    else if (repository === null) known.textContent = "This file is in no repository that is known here. Open a file from one, or start codebyte inside it.";
     else if (!repository.ready) known.textContent = `Reading ${repository.name}: ${number.format(repository.files)} files so far.`;
     else known.textContent = `${repository.name}: ${number.format(repository.files)} files known, ${number.format(Math.ceil(repository.bytes / 1000))} KB.`;
     this.repeats(recalled);

@@ -208,17 +208,18 @@ async function* events(url, body, signal) {
   }
 }
 
-async function post(url, body, signal) {
+function post(url, body, signal) {
+  const headers = { "Content-Type": "application/json" };
+  return answered(url, { method: "POST", headers, body: JSON.stringify(body), signal });
+}
+
+// The server's response, where it is a good one; else what it says is thrown.
+export async function answered(url, options = {}) {
   let response;
   try {
-    response = await fetch(url, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(body),
-      signal,
-    });
+    response = await fetch(url, options);
   } catch (error) {
-    if (signal.aborted) throw error;
+    if (options.signal?.aborted) throw error;
     throw new Error("codebyte does not answer: is it still running?");
   }
   if (!response.ok) {
