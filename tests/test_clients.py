@@ -9,6 +9,7 @@ import json
 import math
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -25,7 +26,7 @@ from taught import AFTER, BEFORE, ENDLESS, HALF, HOLE, REST, TEXT, taught_checkp
 
 from codebyte.apps.api import create_api
 from codebyte.apps.guard import Guard
-from codebyte.apps.session import Session
+from codebyte.apps.session import Session, _Served
 from codebyte.scoring import surprisal
 
 TOKEN = "a-token-of-some-length"
@@ -82,15 +83,75 @@ def test_openai_scores_a_text_by_echo(client: openai.OpenAI, session: Session) -
     assert -sum(logprobs.token_logprobs[1:]) / math.log(2) == pytest.approx(bits, rel=1e-3)
 
 
-def test_closing_openais_stream_stops_the_decode(client: openai.OpenAI, session: Session) -> None:
-    stream = client.completions.create(**ASKED, prompt=ENDLESS * 4, max_tokens=4096, stream=True)
-    next(iter(stream))
-    assert session.queue.inside == 1
-    stream.close()
-    left = time.perf_counter()
-    while session.queue.inside:
-        assert time.perf_counter() - left < 2
-        time.sleep(0.002)
+def test_openai_lists_the_models_and_retrieves_one(client: openai.OpenAI) -> None:
+    (listed,) = client.models.list().data
+    assert (listed.id, listed.object) == ("codebyte", "model")
+    assert client.models.retrieve("codebyte") == listed
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("gpt-4")
+
+
+def test_openai_is_given_n_texts_of_a_seed_the_same_again_and_others_of_another(
+    client: openai.OpenAI,
+) -> None:
+    def drawn(seed: int, n: int = 3, stream: bool = False) -> list[str]:
+        asked = {"model": "codebyte", "prompt": "# ", "max_tokens": 10, "temperature": 1.5}
+        if not stream:
+            choices = client.completions.create(**asked, n=n, seed=seed).choices
+            assert [choice.index for choice in choices] == list(range(n))
+            return [choice.text for choice in choices]
+        texts = [""] * n
+        for chunk in client.completions.create(**asked, n=n, seed=seed, stream=True):
+            texts[chunk.choices[0].index] += chunk.choices[0].text
+        return texts
+
+    first = drawn(7)
+    assert drawn(7) == drawn(7, stream=True) == first
+    assert drawn(7, n=1) == first[:1]
+    assert len(set(first)) > 1
+    assert drawn(1000) != first
+
+
+@pytest.mark.parametrize("stop", ["width * h", ["nowhere", "th *", "\n\n"]])
+def test_openais_stop_ends_a_text_though_it_comes_in_pieces(
+    client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch, stop: str | list[str]
+) -> None:
+    asked = ASKED | {"prompt": TEXT[:28], "max_tokens": 50, "stop": stop}
+    wanted = TEXT[28 : TEXT.index(stop if isinstance(stop, str) else stop[1])]
+    whole = client.completions.create(**asked).choices[0]
+    assert (whole.text, whole.finish_reason) == (wanted, "stop")
+    monkeypatch.setattr("codebyte.apps.session.GATHERED", 0.0)  # every piece goes out by itself
+    chunks = [it.choices[0] for it in client.completions.create(**asked, stream=True)]
+    assert sum(bool(chunk.text) for chunk in chunks) > 2
+    assert "".join(chunk.text for chunk in chunks) == wanted
+    assert chunks[-1].finish_reason == "stop"
+
+
+def test_closing_openais_stream_stops_the_decode_within_50_ms(
+    client: openai.OpenAI, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[float] = []  # of the processor's seconds: others' work on it does not count
+    cancelled = _Served.cancelled
+
+    def noted(served: _Served) -> bool:  # asked between bytes
+        steps.append(time.process_time())
+        return cancelled(served)
+
+    monkeypatch.setattr(_Served, "cancelled", noted)
+    # Pieces that last for seconds: nothing but what is asked between bytes can end one earlier.
+    monkeypatch.setattr("codebyte.apps.session.GATHERED", 5.0)
+    asked = ASKED | {"prompt": ENDLESS * 4, "max_tokens": 4096}
+    went_on = []
+    for _ in range(7):
+        stream = client.completions.create(**asked, stream=True)
+        next(iter(stream))
+        assert session.queue.inside == 1
+        left = time.process_time()
+        stream.close()
+        while session.queue.inside:
+            time.sleep(0.002)
+        went_on.append(steps[-1] - left)
+    assert statistics.median(went_on) < 0.05
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
