@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +13,6 @@ from codebyte.apps.library import Library
 from codebyte.apps.page_parts import QUIET, meter, note, text
 from codebyte.apps.session import Session
 from codebyte.errors import CodebyteError
-from codebyte.indexer.filters import format_skips
 
 _STAGES = {"words": "finding words", "vectors": "making vectors", "files": "reading files"}
 
@@ -192,8 +191,20 @@ def _list(library: Library) -> str:
         rows.append(
             f"<tr><td><b>{text(it['repo'])}</b><small>{text(it['source'])}{text(at)}</small></td>"
             f"<td>{it['files']:,}</td><td>{it['chunks']:,}</td><td>{text(it['stale'])}</td>"
-            f"<td><details><summary>{sum(it['skipped'].values()):,}</summary>"
-            f"{text(format_skips(it['skipped']))}</details></td></tr>"
+            f"<td>{_left_out(it['skipped'], it['skipped_paths'])}</td></tr>"
         )
     head = "".join(f"<th>{name}</th>" for name in ("Repository", "Files", "Pieces", "", "Left out"))
     return f'<table class="cb-table"><thead><tr>{head}</tr></thead>{"".join(rows)}</table>'
+
+
+def _left_out(counts: Mapping[str, int], paths: Mapping[str, Sequence[str]]) -> str:
+    """The number of files left out, and behind it the reasons, each with its first paths."""
+    parts = []
+    for reason, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        named = paths.get(reason, [])
+        more = f" and {count - len(named):,} more" if count > len(named) else ""
+        parts.append(
+            f"<details><summary>{count:,} {text(reason)}</summary>"
+            f"<small>{text(', '.join(named) + more)}</small></details>"
+        )
+    return f"<details><summary>{sum(counts.values()):,}</summary>{''.join(parts)}</details>"

@@ -17,6 +17,7 @@ from codebyte.errors import RepoError
 from codebyte.indexer.clone import git_reason
 from codebyte.indexer.filters import MAX_BYTES, skip_content, skip_path
 from codebyte.indexer.languages import language_of
+from codebyte.indexer.skips import leave_out
 
 NOT_FILES = {"160000": "submodule", "120000": "link"}  # by git's mode
 _PRUNED = {".git", ".hg", ".svn", ".tox", ".venv", "venv", "node_modules", "__pycache__"}
@@ -53,7 +54,7 @@ def read_git(repo: Repo, commit: str, skips: MutableMapping[str, int]) -> Iterat
         if reason is None:
             yield blob
         else:
-            _count(skips, reason)
+            leave_out(skips, reason, blob.path)
 
 
 def read_objects(
@@ -93,7 +94,7 @@ def read_folder(folder: Path, skips: MutableMapping[str, int]) -> Iterator[Blob]
             if reason is None:
                 yield Blob(path=path, oid=blob_id(data), data=data)
             else:
-                _count(skips, reason)
+                leave_out(skips, reason, path)
 
 
 def list_files(
@@ -121,7 +122,7 @@ def list_files(
         if reason is None:
             listed.append((path, oid))
         else:
-            _count(skips, reason)
+            leave_out(skips, reason, path)
     return listed
 
 
@@ -173,7 +174,3 @@ def _skip_file(file: Path) -> str | None:
     if not file.is_file():
         return "not a file"  # a pipe or a device: reading could block
     return "too big" if file.stat().st_size > MAX_BYTES else None
-
-
-def _count(skips: MutableMapping[str, int], reason: str) -> None:
-    skips[reason] = skips.get(reason, 0) + 1

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
+from codebyte.indexer.skips import leave_out
+
 IGNORE_FILES = (".gitignore", ".ignore")
 LARGEST_IGNORE_FILE = 1 << 20  # bytes
 _PRUNED = {".git", ".hg", ".svn", ".tox", ".venv", "venv", "node_modules", "__pycache__"}
@@ -30,7 +32,7 @@ def walk(folder: Path, skips: Counter[str]) -> Iterator[str]:
         kept = []
         for name in sorted(set(folders) - _PRUNED):
             if os.path.islink(os.path.join(parent, name)):
-                skips["link"] += 1
+                leave_out(skips, "link", inside + name)
             elif not _ignored(f"{inside}{name}/", held):
                 kept.append(name)
         folders[:] = kept
@@ -39,7 +41,7 @@ def walk(folder: Path, skips: Counter[str]) -> Iterator[str]:
             if _ignored(path, held):
                 continue
             if os.path.islink(os.path.join(parent, name)):
-                skips["link"] += 1
+                leave_out(skips, "link", path)
             else:
                 yield path
 

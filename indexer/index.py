@@ -13,7 +13,6 @@ from codebyte.indexer.chunk import chunk_file, chunk_whole
 from codebyte.indexer.embedding import Coverage, embedded_input
 from codebyte.indexer.languages import language_of
 from codebyte.indexer.lexical import LexicalIndex
-from codebyte.indexer.listing import shown_path
 from codebyte.indexer.query import Query, parse_query
 from codebyte.indexer.ranking import Mode, Rules
 from codebyte.indexer.searching import (
@@ -24,6 +23,7 @@ from codebyte.indexer.searching import (
     query_vector,
     usable_embedder,
 )
+from codebyte.indexer.skips import shown_path
 from codebyte.indexer.store import Entry
 from codebyte.indexer.trees import ON_DISK
 from codebyte.indexer.updating import replace_documents

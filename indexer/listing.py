@@ -22,6 +22,7 @@ from codebyte.indexer.filters import skip_content, skip_path
 from codebyte.indexer.folders import walk
 from codebyte.indexer.languages import language_of
 from codebyte.indexer.repo import Repository, open_repo
+from codebyte.indexer.skips import Skips, leave_out, shown_path
 
 WORKING_TREE = "working tree"  # the revision's name for files as they lie on the disk
 # Reasons about a file at one moment, which say nothing about the content that its id names.
@@ -44,7 +45,7 @@ class Listing:
     revision: str
     commit: str | None  # 40 hex digits; None for a plain folder
     files: dict[str, str] = field(default_factory=dict)  # path -> blob id
-    skips: Counter[str] = field(default_factory=Counter)
+    skips: Skips = field(default_factory=Skips)
     stats: dict[str, tuple[Stat, str]] = field(
         default_factory=dict
     )  # path -> what its id holds for
@@ -139,11 +140,6 @@ def working_paths(folder: Path) -> Iterator[str]:
     yield from (path for path in listed if searched_path(path) is None)
 
 
-def shown_path(path: str) -> str:
-    """A path as text: bytes that are not UTF-8 become backslash escapes."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
 def _tracked(repo: Repo, skips: Counter[str]) -> Iterator[str]:
     """The files of a working copy that git tracks or does not ignore."""
     try:
@@ -164,7 +160,7 @@ def _tracked(repo: Repo, skips: Counter[str]) -> Iterator[str]:
         seen.add(path)
         mode = described.split(b" ", 1)[0].decode("ascii")
         if mode in NOT_FILES:
-            skips[NOT_FILES[mode]] += 1
+            leave_out(skips, NOT_FILES[mode], path)
         else:
             yield path
     yield from (os.fsdecode(raw) for raw in others.split(b"\0") if raw and not raw.endswith(b"/"))
@@ -191,7 +187,7 @@ def _stat_files(
                 data, reason = _read(file)
                 oid = blob_id(data)
         if reason is not None:
-            listing.skips[reason] += 1
+            listing.skips.add(reason, path)
             continue
         listing.files[shown] = oid
         if shown != path:

@@ -1,6 +1,5 @@
 """What an index holds, what has changed since, and what was left out and why."""
 
-import json
 import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from codebyte.indexer.clone import is_url
 from codebyte.indexer.filters import format_skips
 from codebyte.indexer.index import CodeIndex
 from codebyte.indexer.listing import WORKING_TREE, Stat, list_source
+from codebyte.indexer.skips import Skips
 from codebyte.indexer.store import Store
 from codebyte.indexer.trees import stats
 
@@ -88,6 +88,7 @@ def _revision(
     ((chunks,),) = store.rows(
         "SELECT count(*) FROM tree JOIN documents USING (file) WHERE revision = ?", (number,)
     )
+    left_out = Skips.from_json(skips)
     found = {
         "repo": repo,
         "source": source,
@@ -96,7 +97,8 @@ def _revision(
         "updated": updated,
         "files": len(held),
         "chunks": chunks,
-        "skipped": json.loads(skips),
+        "skipped": dict(left_out),
+        "skipped_paths": left_out.paths,  # the first of each reason
     }
     return found, held
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from codebyte.errors import CodebyteError, InputError, StaleIndexError
 
-FORMAT = 1  # of the whole index folder
+FORMAT = 2  # of the whole index folder
 DATABASE = "index.db"
 _BUSY_SECONDS = 20.0
 

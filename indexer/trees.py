@@ -3,11 +3,11 @@
 All of it is called inside `Store.writing`.
 """
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 
 from codebyte.indexer.listing import WORKING_TREE, Listing, Stat
+from codebyte.indexer.skips import Skips
 from codebyte.indexer.store import Store, as_text
 
 # Only a plain folder has no commit; a branch may have any name but that of the working tree.
@@ -25,14 +25,14 @@ def stats(store: Store, source: str) -> dict[str, tuple[Stat, str]]:
 
 
 def set_tree(
-    store: Store, listing: Listing, blobs: Mapping[str, int], skips: Mapping[str, int], name: str
+    store: Store, listing: Listing, blobs: Mapping[str, int], skips: Skips, name: str
 ) -> tuple[list[int], list[int]]:
     """Makes a revision what a listing says.
 
     Args:
         listing: of the source.
         blobs: path -> number of the content.
-        skips: how many files were left out, by reason.
+        skips: which files were left out, by reason.
         name: what the repository is called where it is new.
 
     Returns:
@@ -44,7 +44,7 @@ def set_tree(
         "INSERT INTO revisions (repo, name, commit_id, updated, skips) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (repo, name) DO UPDATE SET commit_id = excluded.commit_id,"
         " updated = excluded.updated, skips = excluded.skips",
-        (repo, listing.revision, listing.commit, now, json.dumps(dict(skips))),
+        (repo, listing.revision, listing.commit, now, skips.to_json()),
     )
     ((revision,),) = store.rows(
         "SELECT id FROM revisions WHERE repo = ? AND name = ?", (repo, listing.revision)

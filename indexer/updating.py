@@ -6,7 +6,6 @@ the words and the manifest change together at the end, or not at all.
 
 import os
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from codebyte.indexer.languages import language_of
 from codebyte.indexer.lexical import LexicalIndex
 from codebyte.indexer.listing import PASSING, Listing
 from codebyte.indexer.schema import translated
+from codebyte.indexer.skips import Skips
 from codebyte.indexer.store import Store
 
 LOCK_SECONDS = 10.0  # how long one who wants to write waits for another
@@ -73,18 +73,18 @@ def form_of(path: str, language: str) -> str:
 
 def add_contents(
     store: Store, listing: Listing, progress: Progress
-) -> tuple[dict[str, int], Counter[str], int]:
+) -> tuple[dict[str, int], Skips, int]:
     """Reads and cuts what the index has not seen.
 
     Returns:
-        The number of each path's content, how many files were left out by reason, and how many
+        The number of each path's content, which files were left out by reason, and how many
         contents were new.
     """
     with store.writing():  # an index may hold such rows, which would hide their contents for ever
         store.many("DELETE FROM blobs WHERE skipped = ?", [(reason,) for reason in PASSING])
     known = store.blobs()
     forms = {path: form_of(path, language_of(path) or "") for path in listing.files}
-    skips = Counter(listing.skips)
+    skips = listing.skips.copy()
     wanted: dict[tuple[str, str], str] = {}  # a path for each unknown content
     for path, oid in listing.files.items():
         if (oid, forms[path]) not in known:
@@ -115,7 +115,7 @@ def add_contents(
         if reason is None:
             blobs[path] = number
         else:
-            skips[reason] += 1
+            skips.add(reason, path)
     return blobs, skips, total
 
 

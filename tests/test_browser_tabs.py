@@ -28,7 +28,7 @@ OTHER = b'''def greet_warmly(person):
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory, make_repo: MakeRepo) -> Path:
-    return make_repo(tmp_path_factory.mktemp("repos") / "greeter", KEPT)
+    return make_repo(tmp_path_factory.mktemp("repos") / "greeter", KEPT | {"logo.png": b"\x89PNG"})
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,9 @@ def test_an_added_repository_is_listed_with_what_was_left_out(page: "playwright.
     row = page.locator("#cb-repositories tbody tr, #cb-repositories tr:has(td)").first
     assert "greeter" in row.text_content()
     assert "up to date" in row.text_content()
+    row.locator("summary", has_text="1").first.click()
+    row.locator("summary", has_text="1 not source").click()
+    row.get_by_text("logo.png").wait_for()
 
 
 def test_a_folder_that_is_not_there_is_said_in_a_sentence(page: "playwright.Page") -> None:

@@ -99,7 +99,9 @@ def test_status_says_what_is_stale_and_what_was_left_out(repo: Path) -> None:
     assert codebyte("status")[0].endswith("  stale: 1 file has changed\n")
     found = json.loads(codebyte("status", "--json")[0])
     assert (found["chunks"], found["coverage"], found["model"]) == (2, 0.0, None)
-    assert found["revisions"][0]["skipped"] == {"empty": 1, "not source": 1}
+    (it,) = found["revisions"]
+    assert it["skipped"] == {"empty": 1, "not source": 1}
+    assert it["skipped_paths"] == {"empty": ["c.py"], "not source": ["logo.png"]}
 
 
 def test_status_says_how_to_forget_a_folder_that_was_moved(repo: Path) -> None:
