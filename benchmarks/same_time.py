@@ -96,7 +96,7 @@ def main() -> None:
         ["minutes", *(f"{name}, bits per byte" for name in names)],
         [
             [
-                f"{minutes * (turn + 1) / turns:.1f}",
+                f"{minutes * (turn + 1) / turns:.3g}",
                 *(curve[turn]["bits_per_byte"] for curve in curves.values()),
             ]
             for turn in range(turns)

@@ -6,7 +6,7 @@
 
 The model is of the preset "stream", untrained: neither memory nor speed depends on the weights.
 Each use is a process of its own, on one thread. Every twentieth of the way its resident memory is
-read; what counts is the largest over the one after the first tenth, and KB/s are of the process's
+read; what counts is the largest over the one after the first quarter, and KB/s are of the process's
 own seconds. What the states are is held to whole rows by `tests/test_streaming.py`.
 """
 
@@ -54,7 +54,7 @@ def main() -> None:
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         found[use] = json.loads(done.stdout.splitlines()[-1])
     report.table(
-        ["", "bytes", "KB/s", "MB after a tenth", "MB at the end", "most MB"],
+        ["", "bytes", "KB/s", "MB after a quarter", "MB at the end", "most MB"],
         [
             [use, it["bytes"], it["kb_per_second"], it["mb"][0], it["mb"][-1], max(it["mb"])]
             for use, it in found.items()
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def measure(use: str, count: int) -> dict[str, Any]:
-    """Bytes done, KB/s of this process's own seconds, resident MB from a tenth of the way on."""
+    """Bytes done, KB/s of this process's own seconds, resident MB from a quarter of the way on."""
     torch.manual_seed(1)
     model = Megabyte(PRESETS["stream"]).eval()
     done, memory = 0, []
@@ -84,7 +84,7 @@ def measure(use: str, count: int) -> dict[str, Any]:
         if done * STEPS // count > before * STEPS // count:
             memory.append(resident() / 1e6)
     speed = done / (time.process_time() - began) / 1e3
-    return {"bytes": done, "kb_per_second": speed, "mb": memory[STEPS // 10 - 1 :]}
+    return {"bytes": done, "kb_per_second": speed, "mb": memory[STEPS // 4 - 1 :]}
 
 
 def embed(model: Megabyte, count: int) -> Iterator[int]:

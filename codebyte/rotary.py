@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 ROPE_THETA = 10000.0
-TABLE = 1 << 16  # positions whose turns are looked up; those of later ones are computed
+TABLE = 1 << 14  # positions whose turns are looked up, 20 MB; those of later ones are computed
 
 
 def rotate(x: Tensor, positions: Tensor, end: int | None = None) -> Tensor:

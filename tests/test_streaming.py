@@ -15,7 +15,7 @@ import torch
 from conftest import MakeModel
 
 import codebyte
-from codebyte import streaming
+from codebyte import fewturns, rotary, streaming
 from codebyte.caches import KVCache
 from codebyte.config import LevelConfig, ModelConfig, SamplingParams
 from codebyte.errors import InputError
@@ -211,6 +211,19 @@ def test_memory_stays_flat_over_a_longer_stream(make_model: MakeModel) -> None:
         for _ in range(6):
             stream.read(CODE * 10)
         assert tracemalloc.get_traced_memory()[0] < first + 20_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_tables_of_turns_stop_growing_however_far_a_stream_has_come() -> None:
+    x = np.ones((1, 2, 1, 64), np.float32)
+    for looked_up in (rotary._turns, fewturns._looked_up):
+        looked_up.cache_clear()
+    tracemalloc.start()
+    try:
+        for power in range(8, 21):
+            fewturns.turned(x, 1 << power)
+        assert tracemalloc.get_traced_memory()[0] < 10e6  # NumPy's part of them
     finally:
         tracemalloc.stop()
 
