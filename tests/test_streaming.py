@@ -217,8 +217,8 @@ def test_memory_stays_flat_over_a_longer_stream(make_model: MakeModel) -> None:
 
 def test_tables_of_turns_stop_growing_however_far_a_stream_has_come() -> None:
     x = np.ones((1, 2, 1, 64), np.float32)
-    for looked_up in (rotary._turns, fewturns._looked_up):
-        looked_up.cache_clear()
+    rotary._tables.clear()
+    fewturns._looked_up.cache_clear()
     tracemalloc.start()
     try:
         for power in range(8, 21):
