@@ -109,11 +109,9 @@ def test_the_files_of_a_repository_are_listed_by_parts_of_their_paths(
 
 
 def test_no_more_paths_are_listed_than_a_person_reads(place: Path, make_repo: MakeRepo) -> None:
-    from codebyte.presets import PRESETS
-
     files = {f"a/deep/{n:03}/app.py": b"app = %d\n" % n * 20 for n in range(MOST_LISTED + 5)}
     folder = make_repo(place / "many", files | {"z.py": b"z = 1\n" * 20})
-    library = Library(place / "index of many", Megabyte(PRESETS["tiny"]))
+    library = Library(place / "index of many")
     library.add(str(folder), silent)
     paths, found = library.paths("many", "py", MOST_LISTED)
     assert (len(paths), found) == (MOST_LISTED, MOST_LISTED + 6)
