@@ -104,11 +104,11 @@ def search_tab(library: Library) -> gr.HTML:
         )
 
     inputs = [query, repo, language, path]
-    for event in (query.submit, button.click, repo.input, language.input, path.submit):
-        event(ask, inputs, results, **QUIET)
+    events = (query.submit, button.click, repo.input, language.input, path.submit)
+    asks = [event(ask, inputs, results, **QUIET) for event in events]
     for filter_ in (repo, language):
         filter_.focus(choices, None, [repo, language], **QUIET)
-    results.select(more, None, results, **QUIET)
+    results.select(more, None, results, cancels=asks, **QUIET)  # or a late answer hides it
     return results
 
 

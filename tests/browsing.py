@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,14 +29,36 @@ PATIENCE = 60_000 * int(os.environ.get("CODEBYTE_PATIENCE", "1"))  # millisecond
 TEXT = "document.querySelector('.cb-write').codebyte.view.state.sliceDoc()"
 
 
+_elsewhere: list[object] = []  # whom this process, which is the server's too, has asked
+
+
+def _note(event: str, given: tuple[object, ...]) -> None:
+    if event == "socket.connect" and isinstance(given[1], tuple):
+        asked = given[1][0]
+    elif event == "socket.getaddrinfo":
+        asked = given[0]
+    else:
+        return
+    if asked not in (None, "127.0.0.1", "::1", "localhost"):
+        _elsewhere.append(asked)
+
+
+sys.addaudithook(_note)
+
+
 @contextmanager
 def served_page(folder: Path) -> Iterator[str]:
-    """Serves the page of the taught model, with its index in a folder; gives the address."""
+    """Serves the page of the taught model, with its index in a folder; gives the address.
+
+    The server may ask nobody for anything.
+    """
+    _elsewhere.clear()
     from codebyte.apps.server import create_app
     from codebyte.apps.session import Session
 
     with serving(create_app(Session(taught_checkpoint()), index=folder / "index")) as address:
         yield address
+    assert _elsewhere == []
     gc.collect()  # here, where gradio's unclosed sockets are warnings and not errors
 
 

@@ -91,9 +91,7 @@ def test_a_server_that_fails_to_open_a_file_is_said_on_the_button(
 
 def test_more_like_a_result_is_found(page: "playwright.Page") -> None:
     tab(page, "Search")
-    field(page, "#cb-query").fill("greet a person by name")
-    field(page, "#cb-query").press("Enter")
-    page.locator(".cb-hit").first.wait_for()
+    ask(page, "greet a person by name")
     page.locator(".cb-hit button[data-action=similar]").first.click()
     page.wait_for_function(
         "document.querySelector('.cb-said')?.textContent.includes('like src/app.py')"
@@ -173,3 +171,24 @@ def test_an_update_brings_in_what_has_changed(page: "playwright.Page", repositor
     page.get_by_role("button", name="Update", exact=True).click()
     page.get_by_text(f"greeter: {len(KEPT) + 1} files").wait_for()
     assert ask(page, "fresh_bread")[0].startswith("src/fresh.py:")
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("Search", {"Search"}),
+        ("Scan", {"Upload", "Scan", "Stop"}),
+        ("Repositories", {"Add", "Update", "Remove", "Adapt the model"}),
+    ],
+)
+def test_every_button_of_a_tab_is_reached_by_keys(
+    page: "playwright.Page", name: str, wanted: set[str]
+) -> None:
+    page.get_by_role("tab", name=name).focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name=sorted(wanted)[0], exact=True).wait_for()
+    reached = set()
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.textContent.trim()"))
+    assert wanted <= reached
