@@ -102,6 +102,7 @@ def test_waiting_is_part_of_the_time_a_completion_may_take(session: Session) -> 
     leaving.join()
 
 
+@pytest.mark.filterwarnings("default")  # what is collected may be gradio's, of tests before
 def test_another_model_answers_from_now_on_and_the_old_one_ends_its_work(
     tiny_model: Megabyte,
 ) -> None:
