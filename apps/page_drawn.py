@@ -11,6 +11,7 @@ from codebyte.apps.page_parts import QUIET, note, text
 from codebyte.apps.scan_sources import open_source
 from codebyte.apps.session import Session
 from codebyte.errors import CodebyteError, InputError
+from codebyte.indexer.skips import shown_path
 
 if TYPE_CHECKING:
     from codebyte.tasks.scan_results import ScanResult
@@ -63,7 +64,7 @@ def drawn_part(library: Library, session: Session) -> tuple[gr.State, gr.Dropdow
 def choices_of(place: str, upload: str | None, result: "ScanResult") -> tuple[Scanned, Any, str]:
     """What `drawn_part` shows after a scan."""
     paths = tuple(file.report.path for file in result.files[:MOST_CHOICES])
-    choices = [(_shown(path), path) for path in paths]
+    choices = [(shown_path(path), path) for path in paths]
     scanned = Scanned(place=place, upload=upload, paths=paths)
     return scanned, gr.update(choices=choices, value=None, visible=bool(paths)), ""
 
@@ -99,7 +100,3 @@ def drawing(library: Library, session: Session, scanned: Scanned, path: str) -> 
     # What the report hides is hidden here too.
     drawn = heat_map(redacted(data)[: len(part)], bits)
     return f'<div class="cb-score"><div class="cb-said">{text(said)}</div>{legend()}{drawn}</div>'
-
-
-def _shown(path: str) -> str:
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
