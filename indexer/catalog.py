@@ -35,7 +35,9 @@ class Catalog:
             " ORDER BY files.id"
         )
         numbers = np.array([number for number, *_ in files], np.int64)
-        self._files = [about for _, *about in files]  # path, language, repository
+        self.files: list[tuple[str, str, str]] = [
+            (path, language, repo) for _, path, language, repo in files
+        ]
         self._file_ids = numbers
         self.file_of: Ids = np.searchsorted(numbers, table[:, 1])  # (n,), numbers of files from 0
         self._symbols: list[str] | None = None
@@ -86,7 +88,7 @@ class Catalog:
             one = Query(
                 text="", words="", paths=query.paths, languages=query.languages, repos=query.repos
             )
-            passes = [one.accepts(path, language, repo, "") for path, language, repo in self._files]
+            passes = [one.accepts(path, language, repo, "") for path, language, repo in self.files]
             mask = np.array(passes, np.bool_)[self.file_of]
         if query.symbols:
             mask = _both(mask, self._named(query))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from codebyte.errors import InputError
-from codebyte.indexer.searching import Embedder, check_model
+from codebyte.indexer.searching import Embedder, check_model, embedded_input
 from codebyte.indexer.snapshot import OpenVectors
 from codebyte.indexer.store import Store
 from codebyte.indexer.updating import Progress, only_writer
@@ -35,14 +35,6 @@ class Coverage:
     def share(self) -> float:
         """0 to 1; an empty index lacks nothing."""
         return self.embedded / self.documents if self.documents else 1.0
-
-
-def embedded_input(symbol: str, body: bytes) -> bytes:
-    """What the model is given of a chunk: its name and what it says, wherever it lies.
-
-    The path between the two separators is left empty, so that a moved file keeps its vectors.
-    """
-    return b"\x1e\x1f" + symbol.encode("utf-8", "replace") + b"\n" + body
 
 
 def embed_pending(

@@ -121,6 +121,7 @@ class CodeIndex(WritableIndex):
                     vector=vector,
                     revision=revision,
                     rules=rules,
+                    embedder=self.embedder,
                 )
 
     def similar(

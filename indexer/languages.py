@@ -67,6 +67,9 @@ _BY_EXTENSION = {
     extension: name for name, listed in _EXTENSIONS.items() for extension in listed.split()
 }
 
+PROSE = {"markdown", "rst"}
+SETTINGS = {"yaml", "toml", "ini", "make", "cmake", "docker"}  # of tools and builds
+
 LANGUAGES = tuple(sorted({*_BY_EXTENSION.values(), *_NAMES.values()}))
 
 _TEST = re.compile(

@@ -49,7 +49,8 @@ class Listing:
     stats: dict[str, tuple[Stat, str]] = field(
         default_factory=dict
     )  # path -> what its id holds for
-    repo: Repo | None = None
+    git: Repo | None = None  # None for a plain folder
+    repo: Repo | None = None  # where contents are read from git
     folder: Path | None = None  # where files are read from the disk
     raw: dict[str, str] = field(default_factory=dict)  # names on the disk that are not UTF-8
 
@@ -118,11 +119,11 @@ def list_source(
     name, commit = opened.name, opened.commit
     if revision is None and (opened.folder / ".git").exists():
         listing = Listing(name=name, source=where, revision=WORKING_TREE, commit=commit)
-        listing.folder = opened.folder
+        listing.folder, listing.git = opened.folder, opened.git
         _stat_files(listing, _tracked(opened.git, listing.skips), known or {})
         return listing
     listing = Listing(name=name, source=where, revision=revision or "HEAD", commit=commit)
-    listing.repo = opened.git
+    listing.repo = listing.git = opened.git
     assert commit is not None
     listed = list_files(opened.git, commit, listing.skips, SEARCHING)
     listing.files = {shown_path(path): oid for path, oid in listed}

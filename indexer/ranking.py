@@ -5,6 +5,7 @@ words are, which reciprocal ranks, and scores brought to 0..1, forget. Then the 
 `codebyte.indexer.rules`; and copies are folded into one.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -12,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from codebyte.indexer.evidence import EVIDENCE, Evidence
 from codebyte.indexer.fields import Statistics
 from codebyte.indexer.query import Query
 from codebyte.indexer.rules import Metadata, Rules, apply_rules
@@ -22,12 +24,13 @@ Mode = Literal["hybrid", "lexical", "dense"]
 Why = Literal["words", "meaning", "both"]
 Scores = NDArray[np.float32]
 Found = tuple[NDArray[np.int64], Scores]  # ids and scores, in any order
+NearPaths = Callable[[Sequence[str]], Scores]
 
 POOL = 200  # best candidates of each kind that are looked at
 NEARNESS = {"sentence": 20.0, "symbol": 5.0}  # what a cosine of 1 is worth in units of BM25
 STOOD_FOR = 1.5  # times the weight of words that stand for those of the query
 _MOST_TIED = 4  # times POOL candidates are looked at where the last of them are equal
-_GOOD = 0.25  # share of the candidates that speak for their files
+_EVEN, _SPREAD = 7.0, 3.0  # the sum of evidence that is shown as .5; how soon it nears 0 and 1
 _FELT = 0.35  # share of the best score from which a kind of match is named
 
 
@@ -51,7 +54,8 @@ def rank(
     rules: Rules | None = None,
     related: Found | None = None,
     statistics: Statistics | None = None,
-    whole: Found | None = None,
+    files: Evidence | None = None,
+    near_paths: NearPaths | None = None,
 ) -> list[Ranked]:
     """The best k candidates, best first.
 
@@ -67,7 +71,8 @@ def rank(
         rules: None for the usual ones.
         related: candidates by words that stand for those of the query; counts in mode "hybrid".
         statistics: how often the words of the query occur; None where all are equally telling.
-        whole: the candidates by the words of their whole files; counts but in mode "dense".
+        files: what the file of each candidate says; its words count but in mode "dense".
+        near_paths: gives the cosines of paths with the query; called once, for the candidates'.
     """
     rules = Rules() if rules is None else rules
     # Without words there is no vector: then what filters let through is all there is.
@@ -82,11 +87,11 @@ def rank(
     near = _of_pool(dense, pool, low) - np.float32(low)
     words = said + stood_for
     fused = _to_one(words + NEARNESS[query.kind] * near)
-    # By vectors all code is a little alike: only the best then speak for their files.
-    good = np.maximum(fused - np.quantile(fused, 1 - _GOOD), 0) if near.any() else fused
     about = metadata([int(number) for number in pool])
-    files = _to_one(_of_pool(None if mode == "dense" else whole, pool))
-    scores = apply_rules(query, fused, good, files, about, rules, statistics)
+    evidence = _evidence(files, pool, low, float(near.max()), mode)
+    paths = [it.path for it in about]
+    names = np.zeros(len(pool)) if near_paths is None else near_paths(paths)
+    scores = apply_rules(query, fused, evidence, names, about, rules, statistics)
     said, meant = _to_one(said), np.maximum(_to_one(near), _to_one(words) - _to_one(said))
 
     def order(place: int) -> tuple[float, str, str, int, int]:
@@ -105,7 +110,7 @@ def rank(
             if rules.fold and content[0] is not None:
                 first[content] = len(results)
             why = _why(float(said[place]), float(meant[place]))
-            results.append(Ranked(number, float(scores[place]), why))
+            results.append(Ranked(number, _shown(float(scores[place])), why))
     return results
 
 
@@ -131,9 +136,42 @@ def _of_pool(found: Found | None, pool: NDArray[np.int64], without: float = 0.0)
     return scores
 
 
+def _evidence(
+    files: Evidence | None, pool: NDArray[np.int64], low: float, nearest: float, mode: Mode
+) -> Scores:
+    """The evidence of the pool's files, (n, e), each kind 1 at most; zeros where there is none.
+
+    Args:
+        files: that of documents.
+        pool: ascending ids.
+        low: the cosine that counts as 0.
+        nearest: what the nearest candidate is above it.
+        mode: words do not count in mode "dense".
+    """
+    found = np.zeros((len(pool), len(EVIDENCE)), np.float32)
+    if files is None:
+        return found
+    order = np.argsort(files[0], kind="stable")
+    found[:] = files[1][order[np.searchsorted(files[0], pool, sorter=order)]]
+    beginning = EVIDENCE.index("beginning")
+    found[:, beginning] = np.maximum(found[:, beginning] - low, 0) / max(nearest, 1e-9)
+    for kind in ("whole", "history", "cover"):
+        column = EVIDENCE.index(kind)
+        if mode == "dense":
+            found[:, column] = 0
+        elif kind != "cover":
+            found[:, column] = _to_one(found[:, column])
+    return found
+
+
 def _to_one(scores: Scores) -> Scores:
     """Scores brought to a highest one of 1."""
     return scores / np.float32(max(float(scores.max()), 1e-9))
+
+
+def _shown(score: float) -> float:
+    """A sum of evidence from 0 to 1, for people."""
+    return 1 / (1 + math.exp((_EVEN - score) / _SPREAD))
 
 
 def _why(words: float, meaning: float) -> Why:

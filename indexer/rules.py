@@ -1,7 +1,10 @@
-"""What is known about code beside words and vectors: rules that move candidates up and down.
+"""What is known about code beside words and vectors: what the file of a candidate says for it.
 
-A definition of what was named comes above its uses, a file named like the question, with several
-good chunks or with most of its words is lifted, tests, examples and generated code come below.
+A definition of what was named comes above its uses; a file is lifted by a second good piece, by
+what its words, its history and its path say, by its beginning, and by lying where most of the code
+lies; tests, prose, settings, examples and generated code come below. All of it adds up, as
+logarithms of odds do: the weights are those of a softmax over the files of a repository, learned
+from questions whose answers are known (docs/ranking.md).
 """
 
 import re
@@ -9,14 +12,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import PurePosixPath
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from codebyte.indexer.evidence import EVIDENCE
 from codebyte.indexer.fields import Statistics
-from codebyte.indexer.languages import is_test
+from codebyte.indexer.languages import PROSE, SETTINGS, is_test, language_of
 from codebyte.indexer.query import Query
 from codebyte.indexer.words import exact_name, split_words, terms_of
 
@@ -28,6 +31,7 @@ _EXAMPLE = re.compile(
 _LEGACY = re.compile(r"(?:^|/|_)(?:compat|legacy|deprecated|obsolete)(?:/|_|\.|$)", re.IGNORECASE)
 _FOREIGN = re.compile(r"(?:^|/)(?:_?vendor\w*|third_party|extern\w*|node_modules)/", re.IGNORECASE)
 _MADE = re.compile(r"_pb2|\.pb\.|\.min\.|(?:^|/)(?:generated|gen)/|_generated?\.", re.IGNORECASE)
+_EVERYWHERE = {"__init__", "index", "mod", "main", "lib"}
 _DOOR = re.compile(r"(?:^|/)(?:__init__\.py|index\.[jt]sx?|mod\.rs|package-info\.java|doc\.go)$")
 
 
@@ -67,40 +71,51 @@ class Metadata(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rules:
-    """How strongly each rule acts; 0 (or 1 for a factor) turns it off."""
+    """How much each rule adds or takes; 0 turns it off."""
 
-    definition: float = 2.0  # added where the query names just what is defined
-    mention: float = 0.3  # added where a name in a sentence is defined
-    stem: float = 0.8  # share of the score added where the query says the file's name
-    folder: float = 0.2  # the same for the folder's
-    coherence: float = 0.4  # added to the best chunk of the file with most good chunks
-    whole: float = 0.8  # the same of the file whose words, taken together, say most of the query
-    again: float = 0.6  # factor of each further chunk of a file
-    tests: float = 0.3  # factors, by path
-    examples: float = 0.5
-    made: float = 0.5  # generated or vendored
-    door: float = 0.7  # files that only pass names on
-    prose: float = 0.3  # sections of documents
-    fold: bool = True  # of equal chunks only the first is shown
+    own: float = 2.1  # times the score of a piece beside that of the best, for itself
+    second: float = 2.7  # times the same of the second-best piece of a file, for its best
+    again: float = 4.0  # taken from each further piece of a file, once more for each before it
+    definition: float = 20.0  # where the query names just what is defined
+    mention: float = 1.5  # where a name in a sentence is defined
+    whole: float = 3.3  # times what the words of the file say, beside the file that says most
+    history: float = 2.0  # times the same of the commits that changed the file
+    cover: float = 2.0  # times the share of the query that one piece of the file says
+    language: float = 2.3  # times the share of the code that is in the file's language
+    folder: float = 1.3  # times the share of it that is in the same outermost folder
+    beginning: float = 1.7  # times how near the first piece is, beside the nearest of all
+    path: float = 0.9  # times the share of the query that the path says
+    name: float = 1.1  # times the cosine of the query with the names of file and folder
+    tests: float = 5.7  # taken, by path
+    prose: float = 4.1
+    settings: float = 1.9  # of tools and builds
+    examples: float = 2.6
+    made: float = 2.7  # generated or vendored
+    door: float = 0.9  # files that only pass names on
+    fold: bool = True  # of equal pieces only the first is shown
 
     def without_paths(self) -> "Rules":
         """The same rules, for which all paths are equally good."""
-        return replace(self, tests=1.0, examples=1.0, made=1.0, door=1.0, prose=1.0)
+        named = dict.fromkeys(("path", "name", "language", "folder"), 0.0)
+        traits = dict.fromkeys(
+            ("tests", "prose", "settings", "examples", "made", "door"), 0.0
+        )
+        return replace(self, **named, **traits)
 
     @classmethod
     def of_documents(cls) -> "Rules":
         """For pieces of code that each stand for themselves, whatever their path."""
-        separate = cls(
-            mention=0.1, stem=0.0, folder=0.0, coherence=0.0, whole=0.0, again=1.0, fold=False
+        files = dict.fromkeys(
+            ("second", "again", "whole", "history", "cover", "beginning"), 0.0
         )
-        return separate.without_paths()
+        return cls(mention=0.2, fold=False, **files).without_paths()
 
 
 def apply_rules(
     query: Query,
     fused: Scores,
-    good: Scores,
-    whole: Scores,
+    evidence: Scores,
+    near: Scores,
     about: Sequence[Metadata],
     rules: Rules,
     statistics: Statistics | None,
@@ -109,67 +124,63 @@ def apply_rules(
 
     Args:
         query: what was asked.
-        fused: the scores before them.
-        good: how much each candidate speaks for its file.
-        whole: how much the file of each says of the query, 1 at most.
+        fused: the scores before them, 1 at most.
+        evidence: of the file of each, (n, e), by `codebyte.indexer.evidence.EVIDENCE`.
+        near: how near the path of each is to the query.
         about: the candidates.
         rules: the rules.
         statistics: how often the words of the query occur; None where all are equally telling.
     """
     asked = _telling(query, statistics)
-    scores = fused.astype(np.float64)
+    weights = np.array([getattr(rules, kind) for kind in EVIDENCE])
+    of_files = evidence @ weights + rules.name * near
+    own = rules.own * fused.astype(np.float64)
+    scores = own + of_files
     files: dict[tuple[str, str], list[int]] = defaultdict(list)
     for i, it in enumerate(about):
         files[it.repo, it.path].append(i)
-        stem, folder = _path_terms(it.path)
-        said = rules.stem * _share(stem, asked) + rules.folder * _share(folder, asked)
-        scores[i] *= 1 + said
-    sums = {file: float(good[places].sum()) for file, places in files.items()}
-    highest = max(sums.values()) or 1.0
-    for file, places in files.items():
-        order = sorted(places, key=lambda i: -scores[i])
-        scores[order[0]] += rules.coherence * sums[file] / highest
-        scores[order[0]] += rules.whole * float(whole[order[0]])
+    for (_, path), places in files.items():
+        order = sorted(places, key=lambda i: -own[i])
+        file = rules.path * _said(path, asked) - _less(path, rules)
+        if len(order) > 1:
+            file += rules.second * float(fused[order[1]])
         for depth, i in enumerate(order):
-            scores[i] *= rules.again**depth
+            scores[i] += file - rules.again * depth
     for i, it in enumerate(about):
-        # What defines the very name comes first even in a test: hence after the factors.
-        scores[i] = scores[i] * _factor(it, rules) + _named(it, query, rules)
+        scores[i] += _named(it, query, rules)
     return np.round(scores, 6)  # what differs by less is equal: sums depend on their order
 
 
+def naming(path: str) -> str:
+    """What a path calls a file: its stem, unless that is every folder's, and its folder."""
+    folder, _, name = path.rpartition("/")
+    stem, folder = name.partition(".")[0], folder.rpartition("/")[2]
+    return folder if stem.lower() in _EVERYWHERE and folder else f"{stem} {folder}"
+
+
 @lru_cache(1 << 16)
-def _traits(path: str) -> tuple[bool, bool, bool, bool]:
-    """Whether a path is of a test, an example, made or foreign code, or only passes names on."""
+def _traits(path: str) -> tuple[bool, ...]:
+    """Whether a path is of a test, of prose, settings, an example, made or foreign, or a door."""
+    language = language_of(path)
     return (
         is_test(path),
+        language in PROSE,
+        language in SETTINGS,
         bool(_EXAMPLE.search(path) or _LEGACY.search(path)),
         bool(_FOREIGN.search(path) or _MADE.search(path)),
         bool(_DOOR.search(path)),
     )
 
 
-def _factor(it: Metadata, rules: Rules) -> float:
-    factor = rules.prose if it.kind == "section" else 1.0
-    by = (rules.tests, rules.examples, rules.made, rules.door)
-    for applies, less in zip(_traits(it.path), by, strict=True):
-        if applies:
-            factor *= less
-    return factor
+def _less(path: str, rules: Rules) -> float:
+    """What is taken from all pieces of a file for its path."""
+    by = (rules.tests, rules.prose, rules.settings, rules.examples, rules.made, rules.door)
+    return sum(less for applies, less in zip(_traits(path), by, strict=True) if applies)
 
 
 @lru_cache(1 << 16)
-def _path_terms(path: str) -> tuple[frozenset[str], frozenset[str]]:
-    """The terms of a file's stem and of its folder's name."""
-    pure = PurePosixPath(path)
-    stem = pure.name.partition(".")[0]
-    if stem.lower() in ("__init__", "index", "mod", "main", "lib"):
-        stem = pure.parent.name
-    split = [
-        frozenset(term for word in split_words(text) for term in terms_of(word))
-        for text in (stem, pure.parent.name)
-    ]
-    return split[0], split[1]
+def _path_terms(path: str) -> frozenset[str]:
+    return frozenset(term for word in split_words(path) for term in terms_of(word))
 
 
 def _named(it: Metadata, query: Query, rules: Rules) -> float:
@@ -186,19 +197,17 @@ def _named(it: Metadata, query: Query, rules: Rules) -> float:
 
 
 def _telling(query: Query, statistics: Statistics | None) -> dict[str, float]:
-    """The terms of a query with how telling each is: its rarity beside that of the two rarest.
-
-    Where every other file speaks of models, one named model.py is no answer to "model cards".
-    """
-    asked = dict.fromkeys(term for word in split_words(query.words) for term in terms_of(word))
-    if statistics is None:
-        return dict.fromkeys(asked, 1.0)
-    rarities = {term: statistics.rarity(term) for term in asked}
-    rarest = sorted(rarities.values())[-2:]
-    usual = max(sum(rarest) / max(len(rarest), 1), 1e-9)
-    return {term: rarity / usual for term, rarity in rarities.items()}
+    """The terms of a query with how telling each is, by its rarity; 1 together."""
+    asked = dict.fromkeys(
+        (term for word in split_words(query.words) for term in terms_of(word)), 1.0
+    )
+    if statistics is not None:
+        asked = {term: statistics.rarity(term) for term in asked}
+    total = max(sum(asked.values()), 1e-9)
+    return {term: rarity / total for term, rarity in asked.items()}
 
 
-def _share(terms: frozenset[str], asked: Mapping[str, float]) -> float:
-    """How much of a name is said by a query, which says each term so tellingly."""
-    return sum(asked.get(term, 0.0) for term in terms) / len(terms) if terms else 0.0
+def _said(path: str, asked: Mapping[str, float]) -> float:
+    """How much of a query a path says, from 0 to 1."""
+    terms = _path_terms(path)
+    return sum(telling for term, telling in asked.items() if term in terms)

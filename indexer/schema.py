@@ -13,7 +13,7 @@ from pathlib import Path
 
 from codebyte.errors import CodebyteError, InputError, StaleIndexError
 
-FORMAT = 2  # of the whole index folder
+FORMAT = 3  # of the whole index folder
 DATABASE = "index.db"
 _BUSY_SECONDS = 20.0
 
@@ -25,6 +25,7 @@ CREATE TABLE revisions (
     commit_id TEXT, updated REAL NOT NULL, skips TEXT NOT NULL, UNIQUE (repo, name));
 CREATE TABLE commits (
     repo INTEGER NOT NULL, revision TEXT NOT NULL, commit_id TEXT NOT NULL, updated REAL NOT NULL);
+CREATE TABLE histories (repo INTEGER PRIMARY KEY REFERENCES repos, packed BLOB NOT NULL);
 CREATE TABLE blobs (
     id INTEGER PRIMARY KEY, oid TEXT NOT NULL, form TEXT NOT NULL, language TEXT NOT NULL,
     size INTEGER NOT NULL, skipped TEXT, UNIQUE (oid, form));

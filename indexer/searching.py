@@ -10,14 +10,17 @@ from numpy.typing import NDArray
 from codebyte.errors import InputError, StaleIndexError
 from codebyte.indexer.associations import packaged_associations
 from codebyte.indexer.catalog import Catalog, Mask
+from codebyte.indexer.evidence import Evidence
 from codebyte.indexer.exact import matching_texts
 from codebyte.indexer.fields import Statistics
 from codebyte.indexer.query import Query
 from codebyte.indexer.ranking import Found, Mode, Ranked, Rules, rank
+from codebyte.indexer.rules import naming
 from codebyte.indexer.snapshot import Snapshot
 from codebyte.indexer.store import Entry, Store
 
 MOST_ENTRIES = 1 << 17  # documents that are remembered, each of about 500 bytes
+MOST_NAMES = 1 << 14  # of files, whose vectors are remembered
 DENSE_CANDIDATES = 500  # of each kind, where not everything is compared
 
 
@@ -68,7 +71,7 @@ class Candidates:
     lexical: Found
     related: Found | None
     dense: Found | None
-    whole: Found | None  # all documents by the words of their files
+    files: Evidence | None  # all documents by what their files say
 
 
 def find(
@@ -82,6 +85,7 @@ def find(
     revision: str | None = None,
     without: Sequence[int] = (),
     rules: Rules | None = None,
+    embedder: Embedder | None = None,
 ) -> list[Hit]:
     """The best documents for a query; call it inside `store.reading`.
 
@@ -95,6 +99,7 @@ def find(
         revision: only of this one.
         without: documents not to find.
         rules: None for the usual ones.
+        embedder: of the vector; None where the paths of files are to be told by words alone.
     """
     found = candidates(
         store, snapshot, query, mode=mode, vector=vector, revision=revision, without=without
@@ -102,6 +107,9 @@ def find(
 
     def about(documents: Sequence[int]) -> list[Entry]:
         return _entries(store, snapshot, documents)
+
+    def near_paths(paths: Sequence[str]) -> NDArray[np.float32]:
+        return nearness_of_paths(paths, vector, embedder, snapshot.path_vectors)
 
     counted = snapshot.lexical.statistics(packaged_associations().said(query))
     ranked = rank(
@@ -114,7 +122,8 @@ def find(
         rules,
         found.related,
         counted,
-        found.whole,
+        found.files,
+        near_paths,
     )
     return hits_of(store, ranked)
 
@@ -146,7 +155,8 @@ def candidates(
     table = packaged_associations()
     said, meant = (None, None) if statistics is None else statistics
     terms = table.said(query)
-    lexical = catalog.keep(*snapshot.lexical.scores(terms, said), mask)
+    single = snapshot.lexical.scores(terms, said)
+    lexical = catalog.keep(*single, mask)
     related = None
     if mode == "hybrid":
         related = catalog.keep(*snapshot.lexical.scores(table.meant(query), meant), mask)
@@ -155,11 +165,44 @@ def candidates(
         dense = _dense(snapshot, vector, lexical, mask)
     if mask is not None and (texts is not None or not query.words.strip()):
         lexical = _all_that_passes(catalog, mask, lexical)
-    whole = None
-    if mode != "dense" and query.kind == "sentence":
+    files = None
+    if query.kind == "sentence":
         counted = snapshot.lexical.statistics(terms) if said is None else said
-        whole = snapshot.files().scores(terms, counted)
-    return Candidates(lexical, related, dense, whole)
+        files = snapshot.files(store).of(terms, counted, single, dense)
+    return Candidates(lexical, related, dense, files)
+
+
+def embedded_input(symbol: str, body: bytes) -> bytes:
+    """What the model is given of a chunk: its name and what it says, wherever it lies.
+
+    The path between the two separators is left empty, so that a moved file keeps its vectors.
+    """
+    return b"\x1e\x1f" + symbol.encode("utf-8", "replace") + b"\n" + body
+
+
+def nearness_of_paths(
+    paths: Sequence[str],
+    vector: NDArray[np.float32] | None,
+    embedder: Embedder | None,
+    known: dict[str, NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    """How near the names of files and their folders are to a query, as cosines; 0 without vectors.
+
+    Args:
+        paths: of files.
+        vector: of the query.
+        embedder: of that vector.
+        known: the vectors of names met before, which grows.
+    """
+    if vector is None or embedder is None:
+        return np.zeros(len(paths), np.float32)
+    names = [naming(path) for path in paths]
+    if len(known) > MOST_NAMES:
+        known.clear()
+    if new := sorted(set(names) - set(known)):
+        made = embedder.embed_code([embedded_input(name, b"") for name in new])
+        known.update(zip(new, made, strict=True))
+    return np.array([known[name] @ vector for name in names], np.float32)
 
 
 def hits_of(store: Store, ranked: Sequence[Ranked]) -> list[Hit]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codebyte.errors import InputError, RepoError
 from codebyte.indexer.associations import packaged_associations
@@ -24,7 +25,7 @@ from codebyte.indexer.fields import Statistics
 from codebyte.indexer.index import CodeIndex
 from codebyte.indexer.query import Query, parse_query
 from codebyte.indexer.ranking import POOL, Found, Mode, Ranked, rank
-from codebyte.indexer.searching import Candidates, Embedder, Hit, candidates, hits_of
+from codebyte.indexer.searching import Candidates, Embedder, Hit, candidates, hits_of, nearness_of_paths
 from codebyte.indexer.store import Entry
 from codebyte.indexer.updating import Updated
 
@@ -62,7 +63,7 @@ class Shard:
                 _only(found.lexical, ids) or _NONE,
                 _only(found.related, ids),
                 _only(found.dense, ids),
-                _only(found.whole, ids),
+                _only(found.files, ids),
             )
             return kept, self._index.store.entries(ids)
 
@@ -106,6 +107,7 @@ class ShardedIndex:
     def __init__(self, shards: Sequence[Remote], embedder: Embedder | None = None) -> None:
         """Takes shards in their order, and what makes vectors of queries."""
         self._shards, self._embedder = list(shards), embedder
+        self._path_vectors: dict[str, NDArray[np.float32]] = {}
 
     def update(
         self, sources: Sequence[str | os.PathLike[str]], revision: str | None = None
@@ -137,7 +139,7 @@ class ShardedIndex:
         said, meant = (reduce(add, them) for them in zip(*counted.values(), strict=True))
         most = max(2 * POOL, k)
         answered = self._ask_all(counted, "candidates", query, mode, vector, (said, meant), most)
-        ranked = self._rank(query, answered, k, mode, said)
+        ranked = self._rank(query, answered, k, mode, said, vector)
         hits: dict[int, Hit] = {}
         for shard in sorted({it.id % len(self._shards) for it in ranked}):
             own = [it for it in ranked if it.id % len(self._shards) == shard]
@@ -158,6 +160,7 @@ class ShardedIndex:
         k: int,
         mode: Mode,
         statistics: Statistics,
+        vector: NDArray[np.float32] | None,
     ) -> list[Ranked]:
         num = len(self._shards)
         about = {
@@ -178,6 +181,9 @@ class ShardedIndex:
                 [it for _, it in parts]
             )
 
+        def near_paths(paths: Sequence[str]) -> NDArray[np.float32]:
+            return nearness_of_paths(paths, vector, self._embedder, self._path_vectors)
+
         return rank(
             query,
             merged("lexical"),
@@ -188,7 +194,8 @@ class ShardedIndex:
             None,
             merged("related"),
             statistics,
-            merged("whole"),
+            merged("files"),
+            near_paths,
         )
 
     def _ask_all(self, shards: Any, method: str, *arguments: Any) -> dict[int, Any]:

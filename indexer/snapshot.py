@@ -4,11 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from codebyte.indexer.catalog import Catalog
+from codebyte.indexer.evidence import FileEvidence
+from codebyte.indexer.history import History
 from codebyte.indexer.lexical import LexicalIndex
 from codebyte.indexer.store import Entry, Store
 from codebyte.indexer.vectors import MakeNearest, Nearest, VectorFile, VectorSearch
-from codebyte.indexer.whole_files import WholeFiles
 
 OpenVectors = Callable[[str, int], VectorFile]
 
@@ -24,12 +28,13 @@ class Snapshot:
     vectors: VectorFile | None = None
     nearest: Nearest | None = None
     entries: dict[int, Entry] = field(default_factory=dict)  # those looked at so far
-    _files: WholeFiles | None = None
+    path_vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # the same
+    _files: FileEvidence | None = None
 
-    def files(self) -> WholeFiles:
-        """Its whole files, gathered when they are first asked for."""
+    def files(self, store: Store) -> FileEvidence:
+        """Its files, gathered when they are first asked for; call it inside `store.reading`."""
         if self._files is None:
-            self._files = WholeFiles(self.lexical, self.catalog)
+            self._files = FileEvidence(self.lexical, self.catalog, _histories(store))
         return self._files
 
 
@@ -74,6 +79,12 @@ def read_snapshot(
     cache = None if folder is None else (folder / name).with_suffix(".faiss")
     now.nearest = make_nearest(now.vectors, now.catalog.rows, cache)
     return now
+
+
+def _histories(store: Store) -> dict[str, History]:
+    """The histories of repositories by their names."""
+    found = store.rows("SELECT repos.name, packed FROM histories JOIN repos ON repos.id = repo")
+    return {name: History.unpack(packed) for name, packed in found}
 
 
 def words_of(store: Store) -> LexicalIndex:

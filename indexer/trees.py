@@ -99,7 +99,7 @@ def remove_repo(store: Store, name: str, revision: str | None = None) -> list[in
     _remove_revisions(store, chosen, values)
     gone = sweep(store)
     empty = "(SELECT id FROM repos WHERE id NOT IN (SELECT repo FROM revisions))"
-    for table in ("stats", "commits"):
+    for table in ("stats", "commits", "histories"):
         store.run(f"DELETE FROM {table} WHERE repo IN {empty}")
     store.run(f"DELETE FROM repos WHERE id IN {empty}")
     return gone

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from codebyte.errors import InputError
 from codebyte.indexer.chunk import cut
+from codebyte.indexer.history import History, read_history
 from codebyte.indexer.languages import language_of
 from codebyte.indexer.lexical import LexicalIndex
 from codebyte.indexer.listing import PASSING, Listing
@@ -140,6 +141,21 @@ def replace_documents(
         lexical.save(folder / name)
     store.set("words", name)
     store.set("generation", generation)
+
+
+def bring_history(store: Store, listing: Listing) -> None:
+    """Brings the history of a repository up to its revisions, inside `store.writing`."""
+    if listing.git is None:
+        return
+    ((repo,),) = store.rows("SELECT id FROM repos WHERE source = ?", (listing.source,))
+    heads = store.rows(
+        "SELECT DISTINCT commit_id FROM revisions WHERE repo = ? AND commit_id IS NOT NULL", (repo,)
+    )
+    packed = store.rows("SELECT packed FROM histories WHERE repo = ?", (repo,))
+    known = History.unpack(packed[0][0]) if packed else None
+    history = read_history(listing.git, [head for (head,) in heads], known)
+    if history is not known:
+        store.run("INSERT OR REPLACE INTO histories VALUES (?, ?)", (repo, history.pack()))
 
 
 def clear_old_files(store: Store, folder: Path) -> None:

@@ -21,6 +21,7 @@ from codebyte.indexer.updating import (
     Progress,
     Updated,
     add_contents,
+    bring_history,
     clear_old_files,
     only_writer,
     replace_documents,
@@ -69,6 +70,7 @@ class WritableIndex(OpenIndex):
             with self._changing() as lexical:
                 removed, added = set_tree(store, listing, blobs, skips, name or listing.name)
                 progress("words", 0, len(added))
+                bring_history(store, listing)
                 replace_documents(store, self.folder, lexical, removed, added)
                 compact(store, self.folder)
             if self.folder is not None:

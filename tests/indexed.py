@@ -34,7 +34,7 @@ class Bag:
         return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
 
 
-def commit(folder: Path, files: Mapping[str, bytes | None]) -> str:
+def commit(folder: Path, files: Mapping[str, bytes | None], message: str = "Go on") -> str:
     """Commits files, None deletes one; the commit's id."""
     with git.Repo(folder) as repo:
         for path, data in files.items():
@@ -45,5 +45,5 @@ def commit(folder: Path, files: Mapping[str, bytes | None]) -> str:
                 (folder / path).write_bytes(data)
         repo.git.add("--all")
         who = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
-        repo.git.execute(["git", *who, "-c", "commit.gpgsign=false", "commit", "-q", "-m", "Go on"])
+        repo.git.execute(["git", *who, "-c", "commit.gpgsign=false", "commit", "-q", "-m", message])
         return repo.head.commit.hexsha

@@ -262,7 +262,7 @@ def test_an_index_of_another_version_or_damaged_is_refused(
     with sqlite3.connect(other / "index.db") as database:
         database.execute("UPDATE meta SET value = 99 WHERE name = 'format'")
     database.close()
-    with pytest.raises(StaleIndexError, match="has format 99, this codebyte reads 2: delete"):
+    with pytest.raises(StaleIndexError, match="has format 99, this codebyte reads 3: delete"):
         CodeIndex.load(other)
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "index.db").write_text("not a database at all" * 100)

@@ -1,25 +1,21 @@
 """How results are ordered, rule by rule."""
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from codebyte.indexer.evidence import EVIDENCE, Evidence
 from codebyte.indexer.fields import Statistics
 from codebyte.indexer.query import parse_query
-from codebyte.indexer.ranking import NEARNESS, Found, Ranked, Rules, rank
+from codebyte.indexer.ranking import _EVEN, _SPREAD, NEARNESS, Found, Ranked, Rules, rank
+from codebyte.indexer.rules import naming
 
-PLAIN = Rules(
-    definition=0.0,
-    mention=0.0,
-    stem=0.0,
-    folder=0.0,
-    coherence=0.0,
-    whole=0.0,
-    again=1.0,
-    fold=False,
-).without_paths()
+NOTHING = {field.name: 0.0 for field in fields(Rules)}
+PLAIN = Rules(**{**NOTHING, "own": 1.0, "fold": False})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -40,6 +36,18 @@ def about(*pieces: Piece) -> Callable[[Sequence[int]], Sequence[Piece]]:
     return lambda ids: [pieces[i] for i in ids]
 
 
+def evidence(**kinds: Sequence[float]) -> Evidence:
+    """Of documents from 0; what is not given is 0."""
+    columns = [kinds.get(kind, [0.0] * len(next(iter(kinds.values())))) for kind in EVIDENCE]
+    table = np.array(columns, np.float32).T
+    return np.arange(len(table)), table
+
+
+def evened(results: list[Ranked]) -> dict[int, float]:
+    """The sums of evidence behind what is shown."""
+    return {it.id: _EVEN + _SPREAD * math.log(it.score / (1 - it.score)) for it in results}
+
+
 def order(results: list[Ranked]) -> list[int]:
     return [it.id for it in results]
 
@@ -51,7 +59,7 @@ def test_a_cosine_counts_as_so_many_units_of_words(text: str) -> None:
     worth = NEARNESS[query.kind]
     sums = {0: 4.0, 1: 2 + 0.4 * worth, 2: 0.2 * worth}
     expected = {i: score / max(sums.values()) for i, score in sums.items()}
-    assert {it.id: it.score for it in results} == pytest.approx(expected, abs=1e-6)
+    assert evened(results) == pytest.approx(expected, abs=1e-4)
     assert order(results) == sorted(expected, key=lambda i: -expected[i])
 
 
@@ -92,30 +100,44 @@ def test_a_name_inside_a_sentence_lifts_its_definition() -> None:
     pieces = about(Piece(path="a.py", symbol="g"), Piece(path="b.py", symbol="C.open_all"))
     query = parse_query("who calls open_all at the end")
     assert order(rank(query, found(5, 4), None, pieces, rules=PLAIN)) == [0, 1]
-    assert order(rank(query, found(5, 4), None, pieces, rules=replace(PLAIN, mention=0.3))) == [
+    assert order(rank(query, found(5, 4), None, pieces, rules=replace(PLAIN, mention=1.0))) == [
         1,
         0,
     ]
 
 
-@pytest.mark.parametrize(
-    ("rule", "value", "path"),
-    [
-        ("stem", 0.5, "src/json_reader.py"),
-        ("folder", 0.5, "json/a.py"),
-    ],
-)
-def test_a_file_named_like_the_question_is_lifted(rule: str, value: float, path: str) -> None:
+@pytest.mark.parametrize("path", ["src/json_reader.py", "json/a.py"])
+def test_a_file_whose_path_says_the_question_is_lifted(path: str) -> None:
     pieces = about(Piece(path="src/other.py"), Piece(path=path))
     query = parse_query("streaming json reader")
     assert order(rank(query, found(5, 4), None, pieces, rules=PLAIN)) == [0, 1]
-    lifted = replace(PLAIN, **{rule: value})  # type: ignore[arg-type]
-    assert order(rank(query, found(5, 4), None, pieces, rules=lifted)) == [1, 0]
+    assert order(rank(query, found(5, 4), None, pieces, rules=replace(PLAIN, path=1.0))) == [1, 0]
+
+
+def test_a_file_whose_name_is_near_is_lifted_by_how_near() -> None:
+    pieces, query = about(Piece(path="a.py"), Piece(path="b.py")), parse_query("some words")
+    asked: list[Sequence[str]] = []
+
+    def near(paths: Sequence[str]) -> Any:
+        asked.append(paths)
+        return np.array([0.1, 0.9], np.float32)
+
+    named = replace(PLAIN, name=1.0)
+    results = rank(query, found(5, 4), None, pieces, rules=named, near_paths=near)
+    assert asked == [["a.py", "b.py"]]
+    assert evened(results) == pytest.approx({0: 1.1, 1: 1.7}, abs=1e-4)
+
+
+def test_a_file_is_called_by_its_stem_and_its_folder() -> None:
+    assert naming("src/json/reader.test.py") == "reader json"
+    assert naming("src/json/__init__.py") == "json"
+    assert naming("setup.py") == "setup "
+    assert naming("index.js") == "index "
 
 
 def test_a_file_is_not_lifted_for_a_name_that_everything_says() -> None:
     pieces = about(Piece(path="model.py"), Piece(path="quantize.py"))
-    query, named = parse_query("quantize a model"), replace(PLAIN, stem=0.8)
+    query, named = parse_query("quantize a model"), replace(PLAIN, path=1.0)
     counted = Statistics(100, (0, 0, 0, 0), {"model": 80, "quantiz": 3})
     results = rank(query, found(5, 4), None, pieces, rules=named, statistics=counted)
     assert order(results) == [1, 0]
@@ -135,6 +157,7 @@ def test_a_file_is_not_lifted_for_a_name_that_everything_says() -> None:
         ("made", "third_party/a.c", "function"),
         ("door", "src/__init__.py", "lines"),
         ("prose", "README.md", "section"),
+        ("settings", "ci.yml", "lines"),
     ],
 )
 def test_what_is_rarely_meant_comes_below_until_the_rule_is_off(
@@ -147,32 +170,51 @@ def test_what_is_rarely_meant_comes_below_until_the_rule_is_off(
     assert order(rank(query, lexical, None, pieces, rules=only.without_paths())) == [0, 1]
 
 
-def test_several_good_chunks_lift_the_best_of_their_file() -> None:
-    pieces = about(Piece(path="a.py"), *[Piece(path="b.py", start_line=i) for i in range(4)])
-    query, lexical = parse_query("some words"), found(5, 4.5, 4, 4, 4)
+def test_a_second_good_chunk_lifts_its_file() -> None:
+    pieces = about(Piece(path="a.py"), *[Piece(path="b.py", start_line=i) for i in range(3)])
+    query, lexical = parse_query("some words"), found(5, 4, 3, 1)
     assert order(rank(query, lexical, None, pieces, rules=PLAIN))[0] == 0
-    assert order(rank(query, lexical, None, pieces, rules=replace(PLAIN, coherence=0.4)))[0] == 1
+    lifted = rank(query, lexical, None, pieces, rules=replace(PLAIN, second=0.5))
+    assert evened(lifted) == pytest.approx({0: 1.0, 1: 1.1, 2: 0.9, 3: 0.5}, abs=1e-4)
 
 
-def test_what_a_whole_file_says_lifts_its_best_chunk_where_words_count() -> None:
-    pieces = about(Piece(path="a.py"), *[Piece(path="b.py", start_line=i) for i in range(2)])
-    query, scores = parse_query("some words"), found(5, 4, 3)
-    whole = (np.arange(3), np.array([1, 2, 2], np.float32))
-    rules = replace(PLAIN, whole=0.8)
-    results = rank(query, scores, None, pieces, rules=rules, whole=whole)
-    assert {it.id: it.score for it in results} == pytest.approx({1: 1.6, 0: 1.4, 2: 0.6})
-    assert order(rank(query, None, scores, pieces, mode="dense", rules=rules, whole=whole)) == [
-        0,
-        1,
-        2,
-    ]
-    apart = rank(query, scores, None, pieces, rules=Rules.of_documents(), whole=whole)
-    assert order(apart) == [0, 1, 2]
+def test_what_a_file_says_lifts_it_in_the_modes_in_which_it_counts() -> None:
+    pieces, query = about(Piece(path="a.py"), Piece(path="b.py")), parse_query("some words")
+    words, vectors = found(5, 4), found(0.5, 0.4)
+    files = evidence(whole=[2, 4], history=[1, 4], cover=[0.2, 0.9])
+    for kind in ("whole", "history", "cover"):
+        rules = replace(PLAIN, **{kind: 1.0})  # type: ignore[arg-type]
+        for mode, expected in (("lexical", [1, 0]), ("hybrid", [1, 0]), ("dense", [0, 1])):
+            got = rank(query, words, vectors, pieces, 10, mode, rules, files=files)  # type: ignore[arg-type]
+            assert order(got) == expected, (kind, mode)
+        apart = rank(query, words, None, pieces, rules=Rules.of_documents(), files=files)
+        assert order(apart) == [0, 1]
+    half = rank(query, words, None, pieces, rules=replace(PLAIN, whole=1.0), files=files)
+    assert evened(half) == pytest.approx({0: 1.5, 1: 1.8}, abs=1e-4)  # beside the best
+
+
+@pytest.mark.parametrize("kind", ["language", "folder"])
+def test_a_file_that_lies_where_most_code_does_is_lifted_in_every_mode(kind: str) -> None:
+    pieces, query = about(Piece(path="a.py"), Piece(path="b.py")), parse_query("some words")
+    rules, files = replace(PLAIN, **{kind: 2.0}), evidence(**{kind: [0.1, 0.9]})  # type: ignore[arg-type]
+    for mode in ("lexical", "dense", "hybrid"):
+        got = rank(query, found(5, 4), found(0.5, 0.4), pieces, 10, mode, rules, files=files)  # type: ignore[arg-type]
+        assert order(got) == [1, 0]
+    assert order(rank(query, found(5, 4), None, pieces, rules=PLAIN, files=files)) == [0, 1]
+
+
+def test_the_beginning_of_a_file_counts_from_the_least_near_to_the_nearest() -> None:
+    pieces, query = about(*[Piece(path=f"{i}.py") for i in range(3)]), parse_query("some words")
+    files = evidence(beginning=[-1, 0.2, 0.5])  # one is not known
+    vectors = found(0.1, 0.9, 0.5)
+    rules = replace(PLAIN, own=0.0, beginning=1.0)
+    results = rank(query, None, vectors, pieces, 10, "dense", rules, files=files)
+    assert evened(results) == pytest.approx({0: 0.0, 1: 0.125, 2: 0.5}, abs=1e-4)
 
 
 def test_further_chunks_of_a_file_make_room_for_other_files() -> None:
     pieces = about(Piece(path="a.py"), Piece(path="a.py", start_line=9), Piece(path="b.py"))
-    rules = replace(PLAIN, again=0.5)
+    rules = replace(PLAIN, again=0.3)
     assert order(rank(parse_query("w x"), found(5, 4, 3), None, pieces, rules=rules)) == [0, 2, 1]
 
 
