@@ -10,8 +10,8 @@ from codebyte.apps.search_output import say_updated, show_hits
 from codebyte.errors import CodebyteError, InputError
 
 if TYPE_CHECKING:
+    from codebyte.indexer.embedder import Embedder
     from codebyte.indexer.index import CodeIndex
-    from codebyte.indexer.searching import Embedder
 
 LARGEST_SIMILAR = 1 << 20  # bytes of a file outside the index
 

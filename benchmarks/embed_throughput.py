@@ -19,7 +19,7 @@ from report import Check, Report, cores, parser, range_of
 
 from codebyte.errors import CodebyteError
 from codebyte.indexer.chunk import chunk_file
-from codebyte.indexer.embedding import embedded_input
+from codebyte.indexer.embedder import embedded_input
 from codebyte.indexer.repo import documents
 from codebyte.tasks.search import Embedder
 

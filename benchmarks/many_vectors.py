@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from report import Report
 
+from codebyte.indexer.embedder import Embedder
 from codebyte.indexer.index import CodeIndex
-from codebyte.indexer.searching import Embedder
 from codebyte.indexer.vectors import VectorFile, VectorSearch
 
 NOISE = 0.6  # length of what is added to a unit vector: copies are at a cosine of 0.86 from it

@@ -3,9 +3,9 @@
 import random
 from pathlib import Path
 
+from codebyte.indexer.embedder import Embedder
 from codebyte.indexer.index import CodeIndex
 from codebyte.indexer.repo import open_repo
-from codebyte.indexer.searching import Embedder
 
 EVERY = 10
 QUERIES = ("open a file", "parse the arguments", "raise an error", '"return None"', "test")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from codebyte.errors import InputError
-from codebyte.indexer.searching import Embedder, check_model, embedded_input
+from codebyte.indexer.embedder import Embedder, check_model, embedded_input
 from codebyte.indexer.snapshot import OpenVectors
 from codebyte.indexer.store import Store
 from codebyte.indexer.updating import Progress, only_writer

@@ -128,6 +128,10 @@ class History:
     def pack(self) -> bytes:
         """As bytes, for `unpack`."""
         output = io.BytesIO()
+        names = {
+            name: np.frombuffer("\0".join(getattr(self, name)).encode(), np.uint8)
+            for name in ("heads", "terms", "files")
+        }
         np.savez_compressed(
             output,
             num=np.array([self.num]),
@@ -135,10 +139,9 @@ class History:
             term_of=self.term_of.astype(np.int32),
             file_of=self.file_of.astype(np.int32),
             counts=self.counts.astype(np.int32),
-            **{
-                name: np.frombuffer("\0".join(getattr(self, name)).encode(), np.uint8)
-                for name in ("heads", "terms", "files")
-            },
+            heads=names["heads"],
+            terms=names["terms"],
+            files=names["files"],
         )
         return output.getvalue()
 
@@ -149,7 +152,8 @@ class History:
             names = [arrays[name].tobytes().decode() for name in ("heads", "terms", "files")]
             heads, terms, files = (tuple(it.split("\0")) if it else () for it in names)
             numbers = [
-                arrays[name].astype(np.int64) for name in ("commits", "term_of", "file_of", "counts")
+                arrays[name].astype(np.int64)
+                for name in ("commits", "term_of", "file_of", "counts")
             ]
             return cls(heads, int(arrays["num"][0]), terms, files, *numbers)
 
@@ -198,7 +202,7 @@ def _log(
         kill_after_timeout=_SECONDS,
         env=_offline(),
     )
-    told = []
+    told: list[tuple[str, Sequence[str]]] = []
     for commit in output.split(b"\x02")[1:]:
         line, _, names = commit.partition(b"\0")
         paths = [shown_path(os.fsdecode(it)) for it in names.lstrip(b"\n").split(b"\0") if it]

@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 
 from codebyte.errors import InputError
 from codebyte.indexer.chunk import chunk_file, chunk_whole
-from codebyte.indexer.embedding import Coverage, embedded_input
+from codebyte.indexer.embedder import (
+    Embedder,
+    check_model,
+    embedded_input,
+    query_vector,
+    usable_embedder,
+)
+from codebyte.indexer.embedding import Coverage
 from codebyte.indexer.languages import language_of
 from codebyte.indexer.lexical import LexicalIndex
 from codebyte.indexer.query import Query, parse_query
 from codebyte.indexer.ranking import Mode, Rules
-from codebyte.indexer.searching import (
-    Embedder,
-    Hit,
-    check_model,
-    find,
-    query_vector,
-    usable_embedder,
-)
+from codebyte.indexer.searching import Hit, find
 from codebyte.indexer.skips import shown_path
 from codebyte.indexer.store import Entry
 from codebyte.indexer.trees import ON_DISK

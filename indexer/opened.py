@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from codebyte.indexer.embedder import Embedder
 from codebyte.indexer.lexical import LexicalIndex
 from codebyte.indexer.schema import DATABASE
-from codebyte.indexer.searching import Embedder
 from codebyte.indexer.snapshot import Snapshot, read_snapshot
 from codebyte.indexer.store import Store
 from codebyte.indexer.updating import only_writer

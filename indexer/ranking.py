@@ -90,7 +90,7 @@ def rank(
     about = metadata([int(number) for number in pool])
     evidence = _evidence(files, pool, low, float(near.max()), mode)
     paths = [it.path for it in about]
-    names = np.zeros(len(pool)) if near_paths is None else near_paths(paths)
+    names = near_paths(paths) if near_paths else np.zeros(len(pool), np.float32)
     scores = apply_rules(query, fused, evidence, names, about, rules, statistics)
     said, meant = _to_one(said), np.maximum(_to_one(near), _to_one(words) - _to_one(said))
 
@@ -172,6 +172,11 @@ def _to_one(scores: Scores) -> Scores:
 def _shown(score: float) -> float:
     """A sum of evidence from 0 to 1, for people."""
     return 1 / (1 + math.exp((_EVEN - score) / _SPREAD))
+
+
+def summed(shown: float) -> float:
+    """The sum of evidence behind a score that is shown."""
+    return _EVEN + _SPREAD * math.log(shown / (1 - shown))
 
 
 def _why(words: float, meaning: float) -> Why:

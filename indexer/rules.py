@@ -31,7 +31,6 @@ _EXAMPLE = re.compile(
 _LEGACY = re.compile(r"(?:^|/|_)(?:compat|legacy|deprecated|obsolete)(?:/|_|\.|$)", re.IGNORECASE)
 _FOREIGN = re.compile(r"(?:^|/)(?:_?vendor\w*|third_party|extern\w*|node_modules)/", re.IGNORECASE)
 _MADE = re.compile(r"_pb2|\.pb\.|\.min\.|(?:^|/)(?:generated|gen)/|_generated?\.", re.IGNORECASE)
-_EVERYWHERE = {"__init__", "index", "mod", "main", "lib"}
 _DOOR = re.compile(r"(?:^|/)(?:__init__\.py|index\.[jt]sx?|mod\.rs|package-info\.java|doc\.go)$")
 
 
@@ -87,8 +86,8 @@ class Rules:
     path: float = 0.9  # times the share of the query that the path says
     name: float = 1.1  # times the cosine of the query with the names of file and folder
     tests: float = 5.7  # taken, by path
-    prose: float = 4.1
-    settings: float = 1.9  # of tools and builds
+    prose: float = 2.6  # learned 4.1, from questions of which none asks for prose
+    settings: float = 1.2  # of tools and builds; learned 1.9, the same
     examples: float = 2.6
     made: float = 2.7  # generated or vendored
     door: float = 0.9  # files that only pass names on
@@ -96,19 +95,34 @@ class Rules:
 
     def without_paths(self) -> "Rules":
         """The same rules, for which all paths are equally good."""
-        named = dict.fromkeys(("path", "name", "language", "folder"), 0.0)
-        traits = dict.fromkeys(
-            ("tests", "prose", "settings", "examples", "made", "door"), 0.0
+        return replace(
+            self,
+            path=0.0,
+            name=0.0,
+            language=0.0,
+            folder=0.0,
+            tests=0.0,
+            prose=0.0,
+            settings=0.0,
+            examples=0.0,
+            made=0.0,
+            door=0.0,
         )
-        return replace(self, **named, **traits)
 
     @classmethod
     def of_documents(cls) -> "Rules":
         """For pieces of code that each stand for themselves, whatever their path."""
-        files = dict.fromkeys(
-            ("second", "again", "whole", "history", "cover", "beginning"), 0.0
+        apart = cls(
+            mention=0.2,
+            second=0.0,
+            again=0.0,
+            whole=0.0,
+            history=0.0,
+            cover=0.0,
+            beginning=0.0,
+            fold=False,
         )
-        return cls(mention=0.2, fold=False, **files).without_paths()
+        return apart.without_paths()
 
 
 def apply_rules(
@@ -134,13 +148,12 @@ def apply_rules(
     asked = _telling(query, statistics)
     weights = np.array([getattr(rules, kind) for kind in EVIDENCE])
     of_files = evidence @ weights + rules.name * near
-    own = rules.own * fused.astype(np.float64)
-    scores = own + of_files
+    scores = rules.own * fused.astype(np.float64) + of_files
     files: dict[tuple[str, str], list[int]] = defaultdict(list)
     for i, it in enumerate(about):
         files[it.repo, it.path].append(i)
     for (_, path), places in files.items():
-        order = sorted(places, key=lambda i: -own[i])
+        order = sorted(places, key=lambda i: -fused[i])
         file = rules.path * _said(path, asked) - _less(path, rules)
         if len(order) > 1:
             file += rules.second * float(fused[order[1]])
@@ -149,13 +162,6 @@ def apply_rules(
     for i, it in enumerate(about):
         scores[i] += _named(it, query, rules)
     return np.round(scores, 6)  # what differs by less is equal: sums depend on their order
-
-
-def naming(path: str) -> str:
-    """What a path calls a file: its stem, unless that is every folder's, and its folder."""
-    folder, _, name = path.rpartition("/")
-    stem, folder = name.partition(".")[0], folder.rpartition("/")[2]
-    return folder if stem.lower() in _EVERYWHERE and folder else f"{stem} {folder}"
 
 
 @lru_cache(1 << 16)

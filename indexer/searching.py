@@ -2,48 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codebyte.errors import InputError, StaleIndexError
 from codebyte.indexer.associations import packaged_associations
 from codebyte.indexer.catalog import Catalog, Mask
+from codebyte.indexer.embedder import Embedder, nearness_of_paths
 from codebyte.indexer.evidence import Evidence
 from codebyte.indexer.exact import matching_texts
 from codebyte.indexer.fields import Statistics
 from codebyte.indexer.query import Query
 from codebyte.indexer.ranking import Found, Mode, Ranked, Rules, rank
-from codebyte.indexer.rules import naming
 from codebyte.indexer.snapshot import Snapshot
 from codebyte.indexer.store import Entry, Store
 
 MOST_ENTRIES = 1 << 17  # documents that are remembered, each of about 500 bytes
-MOST_NAMES = 1 << 14  # of files, whose vectors are remembered
 DENSE_CANDIDATES = 500  # of each kind, where not everything is compared
-
-
-class Embedder(Protocol):
-    """What turns words and code into vectors that can be compared."""
-
-    @property
-    def dim(self) -> int:
-        """The width of a vector."""
-        ...
-
-    @property
-    def model_id(self) -> str:
-        """What made the vectors: those of another id cannot be compared with them."""
-        ...
-
-    def embed_text(self, texts: list[str], /) -> NDArray[np.float32]:
-        """Unit vectors of questions, (n, dim)."""
-        ...
-
-    def embed_code(self, codes: list[bytes], /) -> NDArray[np.float32]:
-        """Unit vectors of code, (n, dim)."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,39 +147,6 @@ def candidates(
     return Candidates(lexical, related, dense, files)
 
 
-def embedded_input(symbol: str, body: bytes) -> bytes:
-    """What the model is given of a chunk: its name and what it says, wherever it lies.
-
-    The path between the two separators is left empty, so that a moved file keeps its vectors.
-    """
-    return b"\x1e\x1f" + symbol.encode("utf-8", "replace") + b"\n" + body
-
-
-def nearness_of_paths(
-    paths: Sequence[str],
-    vector: NDArray[np.float32] | None,
-    embedder: Embedder | None,
-    known: dict[str, NDArray[np.float32]],
-) -> NDArray[np.float32]:
-    """How near the names of files and their folders are to a query, as cosines; 0 without vectors.
-
-    Args:
-        paths: of files.
-        vector: of the query.
-        embedder: of that vector.
-        known: the vectors of names met before, which grows.
-    """
-    if vector is None or embedder is None:
-        return np.zeros(len(paths), np.float32)
-    names = [naming(path) for path in paths]
-    if len(known) > MOST_NAMES:
-        known.clear()
-    if new := sorted(set(names) - set(known)):
-        made = embedder.embed_code([embedded_input(name, b"") for name in new])
-        known.update(zip(new, made, strict=True))
-    return np.array([known[name] @ vector for name in names], np.float32)
-
-
 def hits_of(store: Store, ranked: Sequence[Ranked]) -> list[Hit]:
     """What is shown of documents, in their order."""
     entries = {entry.id: entry for entry in store.entries([it.id for it in ranked])}
@@ -227,47 +169,6 @@ def hits_of(store: Store, ranked: Sequence[Ranked]) -> list[Hit]:
         for it in ranked
         for entry in [entries[it.id]]
     ]
-
-
-def query_vector(
-    embedder: Embedder | None, store: Store, words: str, mode: Mode
-) -> NDArray[np.float32] | None:
-    """The vector of some words, or None where the index is to be asked by words alone.
-
-    Raises:
-        InputError: mode "dense" without vectors or without a model.
-        StaleIndexError: the vectors are another model's.
-    """
-    usable = usable_embedder(embedder, store, mode)
-    return None if usable is None or not words.strip() else usable.embed_text([words])[0]
-
-
-def usable_embedder(embedder: Embedder | None, store: Store, mode: Mode) -> Embedder | None:
-    """The embedder, or None where the index is to be asked by words alone.
-
-    Raises:
-        InputError: mode "dense" without vectors or without a model.
-        StaleIndexError: the vectors are another model's.
-    """
-    if mode == "lexical":
-        return None
-    if embedder is None or store.get("model") is None:
-        if mode == "dense":
-            lacks = "the index has no vectors yet" if embedder else "no model was given"
-            raise InputError(f"mode 'dense' cannot be used, {lacks}: use mode 'lexical'")
-        return None
-    check_model(embedder, store)
-    return embedder
-
-
-def check_model(embedder: Embedder, store: Store) -> None:
-    """Raises StaleIndexError where the vectors are another model's."""
-    model, dim = store.get("model"), store.get("dim")
-    if model is not None and (model, dim) != (embedder.model_id, embedder.dim):
-        raise StaleIndexError(
-            f"the index has vectors of model {model}, not of {embedder.model_id}: run "
-            "`codebyte index --reembed`, or search with `--mode lexical`"
-        )
 
 
 def _entries(store: Store, snapshot: Snapshot, documents: Sequence[int]) -> list[Entry]:

@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from codebyte.errors import InputError, RepoError
 from codebyte.indexer.associations import packaged_associations
 from codebyte.indexer.clone import public_url
+from codebyte.indexer.embedder import Embedder, nearness_of_paths
 from codebyte.indexer.fields import Statistics
 from codebyte.indexer.index import CodeIndex
 from codebyte.indexer.query import Query, parse_query
 from codebyte.indexer.ranking import POOL, Found, Mode, Ranked, rank
-from codebyte.indexer.searching import Candidates, Embedder, Hit, candidates, hits_of, nearness_of_paths
+from codebyte.indexer.searching import Candidates, Hit, candidates, hits_of
 from codebyte.indexer.store import Entry
 from codebyte.indexer.updating import Updated
 

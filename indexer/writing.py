@@ -8,13 +8,13 @@ from pathlib import Path
 
 from codebyte.errors import InputError, StaleIndexError
 from codebyte.indexer.clone import is_url
+from codebyte.indexer.embedder import check_model
 from codebyte.indexer.embedding import compact, embed_pending, start_anew
 from codebyte.indexer.lexical import LexicalIndex
 from codebyte.indexer.listing import list_source
 from codebyte.indexer.opened import OpenIndex
 from codebyte.indexer.repo import open_repo
 from codebyte.indexer.schema import DATABASE, translated
-from codebyte.indexer.searching import check_model
 from codebyte.indexer.snapshot import words_of
 from codebyte.indexer.trees import remove_repo, set_tree, stats
 from codebyte.indexer.updating import (

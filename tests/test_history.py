@@ -42,9 +42,7 @@ def test_a_word_counts_for_each_file_less_where_there_are_more() -> None:
     assert "12" not in history.terms
     found = {
         (history.terms[term], history.files[file]): count
-        for term, file, count in zip(
-            history.term_of, history.file_of, history.counts, strict=True
-        )
+        for term, file, count in zip(history.term_of, history.file_of, history.counts, strict=True)
     }
     (cookie,), (upload,) = terms_of("cookies"), terms_of("uploads")
     half = round(UNIT / math.sqrt(2))
@@ -115,10 +113,16 @@ def test_nothing_that_the_repository_names_is_run(tmp_path: Path, make_repo: Mak
         subprocess.check_output(["git", "-C", folder, "rev-parse", "HEAD^{tree}"]).strip()
     )
     signed += b"gpgsig -----BEGIN PGP SIGNATURE-----\n \n x\n -----END PGP SIGNATURE-----\n\nsign\n"
-    oid = subprocess.run(
-        ["git", "-C", folder, "hash-object", "-t", "commit", "-w", "--stdin"],
-        input=signed, check=True, capture_output=True,
-    ).stdout.decode().strip()
+    oid = (
+        subprocess.run(
+            ["git", "-C", folder, "hash-object", "-t", "commit", "-w", "--stdin"],
+            input=signed,
+            check=True,
+            capture_output=True,
+        )
+        .stdout.decode()
+        .strip()
+    )
     assert read_history(Repo(folder), [oid]).num == 1
     assert not ran.exists()
 
@@ -131,7 +135,9 @@ def test_git_that_cannot_tell_it_leaves_an_empty_one(tmp_path: Path, make_repo: 
 
 def test_a_file_is_found_by_what_its_commits_say(tmp_path: Path, make_repo: MakeRepo) -> None:
     noise = {f"src/n{i}.py": b"def other_%d():\n    return %d\n" % (i, i) for i in range(8)}
-    folder = make_repo(tmp_path / "r", {"src/wait.py": b"def pause(n):\n    return 2 ** n\n", **noise})
+    folder = make_repo(
+        tmp_path / "r", {"src/wait.py": b"def pause(n):\n    return 2 ** n\n", **noise}
+    )
     question = "how is exponential backoff computed"
     with CodeIndex(tmp_path / "index") as index:
         index.update(folder)

@@ -1,6 +1,5 @@
 """How results are ordered, rule by rule."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -8,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from codebyte.indexer.embedder import naming
 from codebyte.indexer.evidence import EVIDENCE, Evidence
 from codebyte.indexer.fields import Statistics
 from codebyte.indexer.query import parse_query
-from codebyte.indexer.ranking import _EVEN, _SPREAD, NEARNESS, Found, Ranked, Rules, rank
-from codebyte.indexer.rules import naming
+from codebyte.indexer.ranking import NEARNESS, Found, Ranked, Rules, rank, summed
 
 NOTHING = {field.name: 0.0 for field in fields(Rules)}
 PLAIN = Rules(**{**NOTHING, "own": 1.0, "fold": False})  # type: ignore[arg-type]
@@ -45,7 +44,7 @@ def evidence(**kinds: Sequence[float]) -> Evidence:
 
 def evened(results: list[Ranked]) -> dict[int, float]:
     """The sums of evidence behind what is shown."""
-    return {it.id: _EVEN + _SPREAD * math.log(it.score / (1 - it.score)) for it in results}
+    return {it.id: summed(it.score) for it in results}
 
 
 def order(results: list[Ranked]) -> list[int]:
