@@ -39,7 +39,7 @@ BAR = 0.86  # hybrid, all questions
 LEARNED = [
     it.name for it in fields(Rules) if it.name not in ("again", "definition", "mention", "fold")
 ]
-LOOKED_AT = 400  # pieces of code
+LOOKED_AT = 10_000  # pieces of code: all that are candidates
 FOLDS, DECAY = 6, 2e-3
 
 

@@ -16,11 +16,15 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from threading import Timer
+from zipfile import BadZipFile
 
 import numpy as np
 from git import GitCommandError, Repo
 from numpy.typing import NDArray
 
+from codebyte.errors import StaleIndexError
+from codebyte.indexer.arrays import REMEDY
 from codebyte.indexer.skips import shown_path
 from codebyte.indexer.words import split_words, terms_of
 
@@ -30,6 +34,8 @@ UNIT = 64  # what a word of a commit of one file counts: whole numbers add up in
 SATURATED, SHARE = 1.5, 0.75  # BM25's k1, in commits, and b
 
 _SECONDS = 60  # that git may take
+_MOST_BYTES = 1 << 27  # that it may say
+_LONGEST = 512  # bytes of a first line that are read
 _CHORE = re.compile(
     r"(?:merge|revert|bump|release|prepare|wip|fixup|squash|typo|lint|black|isort|pre-commit"
     r"|\[pre-commit|chore\(deps|build\(deps|changelog|update[sd]? (?:changelog|version|deps))\b",
@@ -147,7 +153,20 @@ class History:
 
     @classmethod
     def unpack(cls, data: bytes) -> "History":
-        """Reads what `pack` wrote."""
+        """Reads what `pack` wrote.
+
+        Raises:
+            StaleIndexError: it is damaged.
+        """
+        try:
+            return cls._unpacked(data)
+        except (ValueError, KeyError, EOFError, OSError, BadZipFile, IndexError) as error:
+            raise StaleIndexError(
+                f"the history in the index is damaged ({error}): {REMEDY}"
+            ) from error
+
+    @classmethod
+    def _unpacked(cls, data: bytes) -> "History":
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             names = [arrays[name].tobytes().decode() for name in ("heads", "terms", "files")]
             heads, terms, files = (tuple(it.split("\0")) if it else () for it in names)
@@ -190,7 +209,7 @@ def _log(
     repo: Repo, heads: Sequence[str], without: Sequence[str]
 ) -> list[tuple[str, Sequence[str]]]:
     excluded = ("--not", *without) if without else ()
-    output: bytes = repo.git.log(
+    process = repo.git.log(
         *_QUIET,
         "-z",
         f"--max-count={MOST_COMMITS}",
@@ -198,15 +217,26 @@ def _log(
         *heads,
         *excluded,
         "--",
-        stdout_as_string=False,
-        kill_after_timeout=_SECONDS,
+        as_process=True,
         env=_offline(),
     )
+    watch = Timer(_SECONDS, process.proc.kill)
+    watch.start()
+    try:
+        output: bytes = process.stdout.read(_MOST_BYTES)
+        if len(output) < _MOST_BYTES:
+            process.wait()  # raises where git failed, or took too long
+    finally:
+        watch.cancel()
+        process.proc.kill()
+        process.proc.wait()
+        process.stdout.close()
+        process.stderr.close()
     told: list[tuple[str, Sequence[str]]] = []
     for commit in output.split(b"\x02")[1:]:
         line, _, names = commit.partition(b"\0")
         paths = [shown_path(os.fsdecode(it)) for it in names.lstrip(b"\n").split(b"\0") if it]
-        told.append((line.decode("utf-8", "replace"), paths))
+        told.append((line[:_LONGEST].decode("utf-8", "replace"), paths))
     return told
 
 

@@ -11,6 +11,7 @@ from conftest import MakeRepo
 from git import Repo
 from indexed import commit
 
+from codebyte.errors import StaleIndexError
 from codebyte.indexer.history import (
     MOST_FILES,
     SATURATED,
@@ -76,6 +77,21 @@ def test_it_survives_being_packed() -> None:
     for told in (TOLD, []):
         history = History.of(["head"], told)
         same(History.unpack(history.pack()), history)
+
+
+def test_a_damaged_one_says_what_to_do() -> None:
+    packed = History.of(["head"], TOLD).pack()
+    for damaged in (packed[:40], packed[: len(packed) // 2], b""):
+        with pytest.raises(StaleIndexError, match="history in the index is damaged"):
+            History.unpack(damaged)
+
+
+def test_a_first_line_without_end_is_read_in_part(tmp_path: Path, make_repo: MakeRepo) -> None:
+    folder = make_repo(tmp_path / "r", {"a.py": b"x = 1\n" * 20})
+    commit(folder, {"a.py": b"x = 2\n" * 20}, "backoff " * 5_000 + "throttle")
+    history = read_history(Repo(folder), [Repo(folder).head.commit.hexsha])
+    assert history.scores({terms_of("backoff")[0]: 1.0}).any()
+    assert terms_of("throttle")[0] not in history.terms
 
 
 def test_a_repository_tells_it_and_only_what_is_new_is_read(
