@@ -12,12 +12,14 @@ names: a softmax over the files that search looks at, held out repository by rep
 
 import csv
 from collections import defaultdict
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from contenders import fail
+from numpy.typing import NDArray
 from pairs import find_repository
 from report import Check, Report, interval, parser
 from semble import ASKED, file_gain
@@ -28,8 +30,9 @@ from codebyte.indexer.associations import packaged_associations
 from codebyte.indexer.embedder import nearness_of_paths
 from codebyte.indexer.index import CodeIndex
 from codebyte.indexer.query import parse_query
-from codebyte.indexer.ranking import Rules, rank, summed
+from codebyte.indexer.ranking import POOL, Rules, rank, summed
 from codebyte.indexer.searching import candidates
+from codebyte.indexer.store import Entry
 from codebyte.tasks.heads import load_head
 from codebyte.tasks.search import Embedder
 
@@ -39,7 +42,7 @@ BAR = 0.86  # hybrid, all questions
 LEARNED = [
     it.name for it in fields(Rules) if it.name not in ("again", "definition", "mention", "fold")
 ]
-LOOKED_AT = 10_000  # pieces of code: all that are candidates
+STEP = 0.01  # more weight of a rule, to see what it gives
 FOLDS, DECAY = 6, 2e-3
 
 
@@ -143,7 +146,10 @@ def ask(index: CodeIndex, question: Row) -> dict[str, float]:
 
 
 def see(index: CodeIndex, embedder: Embedder, question: Row) -> Seen | None:
-    """What each rule alone, of weight 1, gives every file; None for names."""
+    """What each rule gives every file for a weight of 1; None for names.
+
+    Scores are sums, so it is what a little more weight adds.
+    """
     query = parse_query(question.text)
     if query.kind != "sentence":
         return None
@@ -151,29 +157,36 @@ def see(index: CodeIndex, embedder: Embedder, question: Row) -> Seen | None:
     with index.snapshot() as now:
         found = candidates(index.store, now, query, mode="hybrid", vector=vector)
         counted = now.lexical.statistics(packaged_associations().said(query))
-        paths: dict[int, str] = {}
+        entries: dict[int, Entry] = {}
 
-        def about(ids):  # type: ignore[no-untyped-def]
-            entries = index.store.entries(list(ids))
-            paths.update((it.id, it.path) for it in entries)
-            return entries
+        def about(ids: Sequence[int]) -> list[Entry]:
+            if unknown := [it for it in ids if it not in entries]:
+                entries.update((it.id, it) for it in index.store.entries(unknown))
+            return [entries[it] for it in ids]
 
-        columns = []
-        for rule in LEARNED:
-            alone = Rules(**{it.name: float(it.name == rule) for it in fields(Rules)})
+        def near(paths: Sequence[str]) -> NDArray[np.float32]:
+            return nearness_of_paths(paths, vector, embedder, now.path_vectors)
+
+        def sums(rules: Rules) -> dict[str, float]:
             ranked = rank(
-                query, found.lexical, found.dense, about, LOOKED_AT, "hybrid", alone,
-                found.related, counted, found.files,
-                lambda names: nearness_of_paths(names, vector, embedder, now.path_vectors),
+                query, found.lexical, found.dense, about, POOL, "hybrid", rules,
+                found.related, counted, found.files, near,
             )  # fmt: skip
             best: dict[str, float] = {}
             for it in ranked:
-                evidence = summed(it.score)
-                best[paths[it.id]] = max(evidence, best.get(paths[it.id], -np.inf))
-            columns.append(best)
-    files = sorted(set.intersection(*(set(it) for it in columns)))
+                best.setdefault(entries[it.id].path, summed(it.score))
+            return best
+
+        usual = sums(Rules())
+        more = [
+            sums(replace(Rules(), **{rule: getattr(Rules(), rule) + STEP}))  # type: ignore[arg-type]
+            for rule in LEARNED
+        ]
+    files = [path for path in usual if all(path in it for it in more)]
     right = torch.tensor([float(path in question.relevant) for path in files])
-    evidence = torch.tensor([[column[path] for column in columns] for path in files])
+    evidence = torch.tensor(
+        [[(it[path] - usual[path]) / STEP for it in more] for path in files], dtype=torch.float32
+    )
     return Seen(question.repo, evidence, right, len(question.relevant)) if right.any() else None
 
 

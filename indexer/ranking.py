@@ -72,7 +72,7 @@ def rank(
         related: candidates by words that stand for those of the query; counts in mode "hybrid".
         statistics: how often the words of the query occur; None where all are equally telling.
         files: what the file of each candidate says; its words count but in mode "dense".
-        near_paths: gives the cosines of paths with the query; called once, for the candidates'.
+        near_paths: gives the cosines of paths with the query; called once at most.
     """
     rules = Rules() if rules is None else rules
     # Without words there is no vector: then what filters let through is all there is.
@@ -89,8 +89,9 @@ def rank(
     fused = _to_one(words + NEARNESS[query.kind] * near)
     about = metadata([int(number) for number in pool])
     evidence = _evidence(files, pool, low, float(near.max()), mode)
-    paths = [it.path for it in about]
-    names = near_paths(paths) if near_paths else np.zeros(len(pool), np.float32)
+    names = np.zeros(len(pool), np.float32)
+    if near_paths is not None and rules.name:
+        names = near_paths([it.path for it in about])
     scores = apply_rules(query, fused, evidence, names, about, rules, statistics)
     said, meant = _to_one(said), np.maximum(_to_one(near), _to_one(words) - _to_one(said))
 
