@@ -188,6 +188,8 @@ def read_history(repo: Repo, heads: Sequence[str], known: History | None = None)
     wanted = tuple(sorted(set(heads)))
     if known is not None and known.heads == wanted:
         return known
+    if not wanted:  # nothing is committed yet
+        return History.of(wanted, [])
     try:
         if known is not None and known.heads and _all_behind(repo, known.heads, wanted):
             return known.joined(History.of(wanted, _log(repo, wanted, known.heads)))
