@@ -75,12 +75,13 @@ def main() -> None:
     options.add_argument("--fit", action="store_true", help="learn the weights of rules anew")
     args = options.parse_args()
     report = Report("file_questions", quick=args.quick, packages=("faiss-cpu",))
+    questions = read()
     try:
         packaged = Embedder(None)
         held = Embedder(None, load_head(args.head)) if args.head else packaged
         found = {
             name: place
-            for name in {it.repo for it in read()}
+            for name in {it.repo for it in questions}
             if (place := find_repository(args.repos, name))
         }
         gains: dict[str, list[tuple[str, str, dict[str, float]]]] = {}
@@ -92,7 +93,7 @@ def main() -> None:
             embedder = held if row["split"] == "train" else packaged
             with CodeIndex(None, embedder) as index:
                 index.update(found[name], revision=row["commit"])
-                asked = [it for it in read() if it.repo == name]
+                asked = [it for it in questions if it.repo == name]
                 gains[name] = [(row["split"], it.group, ask(index, it)) for it in asked]
                 if args.fit:
                     seen += [it for question in asked if (it := see(index, embedder, question))]

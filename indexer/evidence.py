@@ -14,14 +14,13 @@ from codebyte.indexer.fields import Statistics
 from codebyte.indexer.history import History
 from codebyte.indexer.languages import PROSE, SETTINGS, is_test
 from codebyte.indexer.lexical import LexicalIndex
-from codebyte.indexer.whole_files import WholeFiles
+from codebyte.indexer.whole_files import Found, WholeFiles
 
 # whole: the words of the file; history: those of the commits that changed it; cover: how much of
 # the question one piece of it says; language and folder: how much of the repository's code is in
 # the same; beginning: how near its first piece is.
 EVIDENCE = ("whole", "history", "cover", "language", "folder", "beginning")
 Evidence = tuple[NDArray[np.int64], NDArray[np.float32]]  # ids of documents, (n, e)
-Found = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 _NO_CODE = {*PROSE, *SETTINGS, "html", "css", ""}
 
@@ -71,8 +70,7 @@ class FileEvidence:
         if dense is not None:
             own[np.searchsorted(self._catalog.ids, dense[0])] = dense[1]
         near = np.full(len(self._catalog.files), -1.0)
-        files, first = np.unique(self._catalog.file_of, return_index=True)
-        near[files] = own[first]
+        near[self._whole.has] = own[self._whole.first]
         return near
 
 

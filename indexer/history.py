@@ -195,7 +195,7 @@ def read_history(repo: Repo, heads: Sequence[str], known: History | None = None)
             return known.joined(History.of(wanted, _log(repo, wanted, known.heads)))
         return History.of(wanted, _log(repo, wanted, ()))
     except GitCommandError:
-        return History.of(wanted, [])
+        return History.of((), [])  # without heads, so that the next update asks again
 
 
 def _all_behind(repo: Repo, older: Sequence[str], newer: Sequence[str]) -> bool:
@@ -237,6 +237,8 @@ def _log(
     told: list[tuple[str, Sequence[str]]] = []
     for commit in output.split(b"\x02")[1:]:
         line, _, names = commit.partition(b"\0")
+        if names.count(b"\0") > MOST_FILES:  # says nothing, and may be long
+            continue
         paths = [shown_path(os.fsdecode(it)) for it in names.lstrip(b"\n").split(b"\0") if it]
         told.append((line[:_LONGEST].decode("utf-8", "replace"), paths))
     return told

@@ -17,13 +17,13 @@ from codebyte.indexer.evidence import EVIDENCE, Evidence
 from codebyte.indexer.fields import Statistics
 from codebyte.indexer.query import Query
 from codebyte.indexer.rules import Metadata, Rules, apply_rules
+from codebyte.indexer.whole_files import Found
 
-__all__ = ["Metadata", "Mode", "Ranked", "Rules", "rank"]
+__all__ = ["Found", "Metadata", "Mode", "Ranked", "Rules", "rank"]
 
 Mode = Literal["hybrid", "lexical", "dense"]
 Why = Literal["words", "meaning", "both"]
 Scores = NDArray[np.float32]
-Found = tuple[NDArray[np.int64], Scores]  # ids and scores, in any order
 NearPaths = Callable[[Sequence[str]], Scores]
 
 POOL = 200  # best candidates of each kind that are looked at

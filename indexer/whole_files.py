@@ -17,7 +17,7 @@ from codebyte.indexer.catalog import Catalog
 from codebyte.indexer.fields import BODY, Statistics
 from codebyte.indexer.lexical import LENGTH, MAX_TERMS, LexicalIndex
 
-Found = tuple[NDArray[np.int64], NDArray[np.float32]]
+Found = tuple[NDArray[np.int64], NDArray[np.float32]]  # ids and scores, in any order
 
 USUAL = 16  # documents of mean length make a file of usual length
 SATURATED = 3.0  # BM25's k1
@@ -35,7 +35,7 @@ class WholeFiles:
         self._of_slot[there] = catalog.file_of[np.searchsorted(catalog.ids, ids[there])]
         self._num = len(catalog.files)
         # Files with documents, and the places of their first ones.
-        self._has, self._first = np.unique(catalog.file_of, return_index=True)
+        self.has, self.first = np.unique(catalog.file_of, return_index=True)
         self._lengths = np.bincount(self._of_slot, lengths, self._num)
 
     def scores(
@@ -63,7 +63,7 @@ class WholeFiles:
             said[slots] += rarity
         own = np.zeros(len(self._catalog.ids))
         own[np.searchsorted(self._catalog.ids, single[0])] = single[1]
-        total[self._has] += BEGINNING * own[self._first]
+        total[self.has] += BEGINNING * own[self.first]
         cover = np.zeros(self._num)
         np.maximum.at(cover, self._of_slot, said)
         return np.stack([total, cover / max(sum(rarities.values()), 1e-9)], 1)

@@ -147,7 +147,7 @@ def test_git_that_cannot_tell_it_leaves_an_empty_one(tmp_path: Path, make_repo: 
     folder = make_repo(tmp_path / "r", {"a.py": b"x = 1\n" * 20})
     for heads in (["f" * 40], []):
         history = read_history(Repo(folder), heads)
-        assert (history.num, history.files) == (0, ())
+        assert (history.heads, history.num, history.files) == ((), 0, ())
 
 
 def test_a_file_is_found_by_what_its_commits_say(tmp_path: Path, make_repo: MakeRepo) -> None:
